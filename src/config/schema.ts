@@ -1,0 +1,84 @@
+import { z } from 'zod';
+
+const shareOf = (what: string) => z.number().min(0).max(1).describe(what);
+
+/** corecast.toml. Every key has a default; unknown keys are errors. Units last in names. */
+export const configSchema = z.strictObject({
+  daemon: z
+    .strictObject({
+      socket: z.string().min(1).max(107).default('/run/corecast/corecast.sock'),
+      /** Group that may use the socket; empty keeps the daemon's own. */
+      socket_group: z.string().default(''),
+      /** "127.0.0.1:PORT" or "[::1]:PORT"; empty for none. Loopback only until mutual TLS exists. */
+      tcp_address: z.string().default(''),
+      /** Metrics, health; empty for none. Loopback only. */
+      http_address: z.string().default('127.0.0.1:9137'),
+      state_dir: z.string().min(1).default('/var/lib/corecast'),
+      log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    })
+    .prefault({}),
+  cpus: z
+    .strictObject({
+      /** CPU list never reserved; "auto": the first physical core where there are 4 or more cores, else none. */
+      housekeeping: z.string().default('auto'),
+      /** Capacity of a core with both SMT siblings busy, in thousandths of one CPU alone. */
+      smt_core_milli: z.number().int().min(1000).max(2000).default(1300),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      /** Share of each reservation kept free above the 0.9 quantile of its forecast. */
+      headroom: shareOf('real-time headroom').max(0.9).default(0.2),
+      /** No admission that would take the host's forecast load (0.9 quantile) above this. */
+      host_load: shareOf('host load').default(0.9),
+      /** No admission that would leave less memory than this. */
+      memory_reserve_mb: z.number().int().min(0).default(512),
+      /** Ingress bandwidth of the host, bits per second; 0 for no limit. */
+      ingress_bps: z.number().min(0).default(0),
+      channels: z.number().int().min(1).max(100_000).default(2_000),
+      channels_per_peer: z.number().int().min(1).max(100_000).default(1_000),
+      queue: z.number().int().min(0).max(10_000).default(64),
+      message_bytes: z.number().int().min(4_096).max(16_777_216).default(262_144),
+    })
+    .prefault({}),
+  leases: z
+    .strictObject({
+      start_timeout_ms: z.number().int().min(100).max(600_000).default(10_000),
+      /** A holder that is silent for this long is gone. */
+      lease_ms: z.number().int().min(1_000).max(600_000).default(10_000),
+      /** How long an ORPHANED process keeps its CPUs; 0: until it ends. */
+      orphan_grace_ms: z.number().int().min(0).default(0),
+      /** How long ended reservations are kept for listings and retries. */
+      keep_ended_ms: z.number().int().min(60_000).default(3_600_000),
+    })
+    .prefault({}),
+  monitor: z.strictObject({ interval_ms: z.number().int().min(100).max(60_000).default(1_000) }).prefault({}),
+  history: z
+    .strictObject({
+      flush_ms: z.number().int().min(100).max(60_000).default(5_000),
+      retention_days: z.number().min(0.01).max(3_650).default(14),
+      max_mb: z.number().int().min(16).default(512),
+    })
+    .prefault({}),
+  forecast: z
+    .strictObject({
+      /** A slower model run is abandoned for the next source in the fallback chain. */
+      timeout_ms: z.number().int().min(1).max(10_000).default(200),
+    })
+    .prefault({}),
+  adjust: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      /** Plans are logged and recorded, not applied. */
+      dry_run: z.boolean().default(false),
+      /** A deviation counts after this long. */
+      sustain_ms: z.number().int().min(1_000).max(600_000).default(5_000),
+      /** Quality is restored after the deviation has been gone this long. */
+      restore_ms: z.number().int().min(1_000).max(3_600_000).default(30_000),
+      /** Least time between two changes of one channel. */
+      cooldown_ms: z.number().int().min(1_000).max(3_600_000).default(15_000),
+    })
+    .prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;

@@ -1,0 +1,84 @@
+import { createRequire } from 'node:module';
+
+/**
+ * The C++ addon (native/). Failed system calls throw an Error whose `code` is the errno name ("ESRCH", "EPERM",
+ * "EINVAL") and whose `syscall` names the call.
+ */
+export interface HostAddon {
+  /**
+   * Gives every thread of a process this CPU list, threads born meanwhile included (it re-reads /proc/PID/task until a
+   * pass finds nothing to change, at most 10 passes). `changed` counts threads whose mask differed.
+   */
+  setProcessAffinity(pid: number, cpus: readonly number[]): { threads: number; changed: number };
+  /** sched_setaffinity(2) of one thread; tid 0 is the calling thread. */
+  setThreadAffinity(tid: number, cpus: readonly number[]): void;
+  /** Every thread of a process as the kernel has it now. `name` is comm. */
+  getProcessAffinity(pid: number): { tid: number; name: string; cpus: number[] }[];
+  getThreadAffinity(tid: number): number[];
+  /** Field 22 of /proc/PID/stat; throws ESRCH when there is no such process. */
+  startTicks(pid: number): number;
+  /** SO_PEERCRED of a connected unix socket. The pid is seen from the daemon's namespace; 0 when it lies outside. */
+  peerCredentials(fd: number): { pid: number; uid: number; gid: number };
+  /** Translates a pid seen inside the pid namespace of process `viewer` to this namespace (NSpid); throws ESRCH. */
+  translatePid(viewer: number, pid: number): number;
+  /** Real uid of a process; throws ESRCH. */
+  processUid(pid: number): number;
+  /**
+   * Calls back once, on the event loop, when the process ends (pidfd_open(2) + epoll on one watcher thread for all).
+   * Throws ESRCH when it is gone or its start time differs. close() is idempotent and stops the call.
+   */
+  watchExit(pid: number, startTicks: number, onExit: () => void): { close(): void };
+  /** SCHED_IDLE and idle I/O class for a process. */
+  setIdlePriority(pid: number): void;
+  /** sd_notify(3) over $NOTIFY_SOCKET; false when there is none. */
+  notify(state: string): boolean;
+  /** sysconf(_SC_CLK_TCK). */
+  clockTicksPerSecond(): number;
+  openSampler(procRoot: string): ProcSampler;
+}
+
+/** Columns of one process row. Times in CPU seconds since its start. */
+export const PROCESS_COLUMNS = [
+  'pid',
+  'alive', // 1, or 0 when the process is gone (other columns keep their last value)
+  'threads',
+  'userSeconds',
+  'systemSeconds',
+  'runSeconds', // schedstat: time on a CPU, all threads alive now
+  'waitSeconds', // schedstat: time on a run queue, all threads alive now
+  'rssBytes',
+  'minorFaults',
+  'majorFaults',
+] as const;
+/** Columns of one thread row. */
+export const THREAD_COLUMNS = ['pid', 'tid', 'cpu', 'cpuSeconds'] as const;
+/** Columns of one CPU row, cumulative seconds since boot. */
+export const CPU_COLUMNS = ['cpu', 'user', 'system', 'idle', 'iowait', 'irq', 'steal'] as const;
+
+/** One call per tick for everything; file descriptors stay open between ticks. */
+export interface ProcSampler {
+  /** Starts sampling a process; throws ESRCH when it is gone or its start time differs. */
+  add(pid: number, startTicks: number): void;
+  remove(pid: number): void;
+  /** Reads all. The arrays are the sampler's own and are overwritten by the next call. */
+  sample(): ProcSample;
+  close(): void;
+}
+
+export interface ProcSample {
+  readonly processes: Float64Array;
+  readonly processCount: number;
+  readonly threads: Float64Array;
+  readonly threadCount: number;
+  readonly cpus: Float64Array;
+  readonly cpuCount: number;
+}
+
+const require = createRequire(import.meta.url);
+let host: HostAddon | undefined;
+
+/** Loads build/Release/corecast_host.node once. */
+export function hostAddon(): HostAddon {
+  host ??= require('../../build/Release/corecast_host.node') as HostAddon;
+  return host;
+}

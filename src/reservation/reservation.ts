@@ -1,0 +1,51 @@
+/** One CPU's part of a reservation. */
+export interface CpuShare {
+  readonly cpu: number;
+  /** Thousandths, 1-1000. */
+  readonly shareMilli: number;
+}
+
+export const RESERVATION_STATES = ['QUEUED', 'PENDING', 'ACTIVE', 'ORPHANED', 'RELEASED', 'EXPIRED'] as const;
+export type ReservationState = (typeof RESERVATION_STATES)[number];
+
+export type ChannelClass = 'live' | 'vod';
+
+/** A process named beyond doubt: the pid and field 22 of /proc/PID/stat. */
+export interface ProcessRef {
+  readonly pid: number;
+  readonly startTicks: number;
+}
+
+/** A reservation as the ledger stores it. */
+export interface Reservation {
+  readonly id: string;
+  readonly state: ReservationState;
+  /** Fencing token, from one counter of the whole ledger. */
+  readonly token: number;
+  readonly name: string;
+  readonly channelClass: ChannelClass;
+  /** 0 (lowest) to 100. */
+  readonly priority: number;
+  readonly exclusive: boolean;
+  /** Empty in QUEUED, RELEASED and EXPIRED. */
+  readonly cpus: readonly CpuShare[];
+  readonly process?: ProcessRef;
+  /** Unix milliseconds. */
+  readonly createdMs: number;
+  readonly changedMs: number;
+  /** Unix milliseconds; 0 for never. */
+  readonly deadlineMs: number;
+  readonly decisionId: string;
+  /** 0 is full quality. */
+  readonly rung: number;
+  readonly ladderRungs: number;
+  /** Effective uid of the caller that reserved. */
+  readonly uid: number;
+  /** Why it is in this state, in words. */
+  readonly reason: string;
+}
+
+/** States in which a reservation owns CPUs. */
+export function holdsCpus(state: ReservationState): boolean {
+  return state === 'PENDING' || state === 'ACTIVE' || state === 'ORPHANED';
+}

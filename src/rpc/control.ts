@@ -1,0 +1,175 @@
+import type { Decision } from '../balancer/decision.js';
+import type { Forecast, Quantiles } from '../forecast/forecast.js';
+import type { ModelCard } from '../forecast/network.js';
+import type { Signature } from '../forecast/signature.js';
+import type { SeriesChunk, SeriesQuery } from '../history/history.js';
+import type { HostSample } from '../monitor/sample.js';
+import type { PinResult } from '../pinning/pinning.js';
+import type { ChannelClass, ProcessRef, Reservation } from '../reservation/reservation.js';
+import type { Topology } from '../topology/topology.js';
+
+/** Who calls, as the kernel says. TCP peers on loopback have no credentials: `uid` is -1 and they may not attach. */
+export interface Peer {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+}
+
+export interface ChannelRequest {
+  readonly signature: Signature;
+  readonly channelClass: ChannelClass;
+  readonly priority: number;
+  readonly exclusive: boolean;
+  /** 0 lets the forecast choose. */
+  readonly cpuCount: number;
+}
+
+export interface ReserveCall extends ChannelRequest {
+  readonly name: string;
+  readonly waitMs: number;
+  readonly startTimeoutMs: number;
+  readonly idempotencyKey: string;
+  readonly ladderRungs: number;
+}
+
+export interface Progress {
+  readonly outTimeUs: number;
+  readonly frame: number;
+  readonly fps: number;
+  readonly speed: number;
+  readonly droppedFrames: number;
+  readonly duplicatedFrames: number;
+  readonly bitrateBps: number;
+  readonly lagSeconds: number;
+}
+
+export type Directive =
+  | { readonly kind: 'set_rung'; readonly rung: number; readonly reason: string }
+  | { readonly kind: 'cpus'; readonly cpus: string; readonly reason: string }
+  | { readonly kind: 'stop'; readonly reason: string };
+
+/** The daemon's end of one Session stream. */
+export interface SessionHandle {
+  /** One message from the holder. Throws STALE_TOKEN, NOT_FOUND, WRONG_STATE. */
+  heartbeat(message: {
+    progress?: Progress;
+    rung: number;
+    process?: ProcessRef;
+  }): Promise<{ leaseDeadlineMs: number; reservation: Reservation }>;
+  /** The stream ended, politely or not. */
+  closed(): void;
+}
+
+export interface HorizonUsage {
+  readonly fromS: number;
+  readonly toS: number;
+  readonly meanCores: number;
+  readonly maxCores: number;
+  readonly forecastCores: Quantiles;
+  readonly coveredQ90: number;
+}
+
+export interface UsageSummary {
+  readonly cpuSeconds: number;
+  readonly wallSeconds: number;
+  readonly mediaSeconds: number;
+  readonly meanCores: number;
+  readonly coreUsage: readonly number[];
+  readonly horizons: readonly HorizonUsage[];
+}
+
+/** What a running channel does right now, for listings. */
+export interface ChannelUsage {
+  readonly usageCores: number;
+  readonly forecastQ90Cores: number;
+  readonly speed?: number;
+  readonly lagSeconds?: number;
+}
+
+export interface ReservationEvent {
+  readonly reservation: Reservation;
+  /** "reserved", "queued", "attached", "adopted", "repaired", "grown", "shrunk", "moved", "degraded", "restored", "orphaned", "released", "expired". */
+  readonly event: string;
+  readonly reason: string;
+}
+
+export interface IngressReport {
+  readonly stream: string;
+  readonly bitrateBps: number;
+  readonly queueLength: number;
+  readonly atMs: number;
+  readonly reservationId: string;
+}
+
+export interface HostView {
+  readonly hostname: string;
+  readonly daemonVersion: string;
+  readonly cpuModel: string;
+  readonly speedFactor: number;
+  readonly topology: Topology;
+  readonly reservedMilli: ReadonlyMap<number, number>;
+  /** Undefined before the first tick. */
+  readonly sample: HostSample | undefined;
+  readonly forecast: Forecast | undefined;
+  readonly admissionClosedReason: string;
+  readonly ingress: readonly IngressReport[];
+}
+
+export interface ModelInfo {
+  readonly card: ModelCard;
+  readonly inUse: boolean;
+}
+
+export interface TrainingProgress {
+  readonly epoch: number;
+  readonly maxEpochs: number;
+  readonly trainingLoss: number;
+  readonly validationLoss: number;
+  readonly remainingSeconds: number;
+  /** On the last message only. */
+  readonly result?: { readonly model: ModelInfo; readonly promoted: boolean; readonly reason: string };
+}
+
+/**
+ * Everything the gRPC handlers may ask of the daemon; daemon.ts builds it. Handlers validate and translate, this decides.
+ * Every method throws CorecastError.
+ */
+export interface Control {
+  predict(request: ChannelRequest): Promise<Decision>;
+  /** `signal` aborts when the caller goes away: a waiting request leaves the queue. */
+  reserve(
+    call: ReserveCall,
+    peer: Peer,
+    signal: AbortSignal,
+  ): Promise<{ reservation: Reservation; decision: Decision }>;
+  /** `pid` is already translated to the daemon's namespace. startTicks 0: read by the daemon. */
+  attach(
+    call: { reservationId: string; token: number; process: ProcessRef; idempotencyKey: string },
+    peer: Peer,
+  ): Promise<{ reservation: Reservation; pin: PinResult }>;
+  /** Opens the holder's session. `send` is called with directives until closed(). A newer session supersedes an older one. */
+  openSession(
+    reservationId: string,
+    token: number,
+    peer: Peer,
+    send: (directive: Directive) => void,
+  ): SessionHandle;
+  release(
+    call: { reservationId: string; token: number; reason: string },
+    peer: Peer,
+  ): Promise<{ reservation: Reservation; usage?: UsageSummary }>;
+  reservations(includeEnded: boolean): readonly { reservation: Reservation; usage?: ChannelUsage }[];
+  /** Registers a watcher; returns the function that unregisters it. */
+  watch(listener: (event: ReservationEvent) => void): () => void;
+  explain(
+    by: { decisionId: string } | { reservationId: string },
+  ): Promise<{ decision: Decision; usage?: UsageSummary }>;
+  host(): Promise<HostView>;
+  reportIngress(reports: readonly IngressReport[]): void;
+  query(query: SeriesQuery): AsyncIterable<SeriesChunk>;
+  seriesNames(): Promise<readonly string[]>;
+  models(): Promise<readonly ModelInfo[]>;
+  train(options: { seed: number; maxEpochs: number }, signal: AbortSignal): AsyncIterable<TrainingProgress>;
+  promote(modelId: string): Promise<ModelInfo>;
+  rollback(): Promise<ModelInfo>;
+}
