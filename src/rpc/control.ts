@@ -3,6 +3,7 @@ import type { Forecast, Quantiles } from '../forecast/forecast.js';
 import type { ModelCard } from '../forecast/network.js';
 import type { Signature } from '../forecast/signature.js';
 import type { SeriesChunk, SeriesQuery } from '../history/history.js';
+import type { Run } from '../history/records.js';
 import type { HostSample } from '../monitor/sample.js';
 import type { PinResult } from '../pinning/pinning.js';
 import type { ChannelClass, ProcessRef, Reservation } from '../reservation/reservation.js';
@@ -55,6 +56,8 @@ export interface SessionHandle {
     progress?: Progress;
     rung: number;
     process?: ProcessRef;
+    /** The holder is about to replace its process: its end does not release the reservation. */
+    restarting: boolean;
   }): Promise<{ leaseDeadlineMs: number; reservation: Reservation }>;
   /** The stream ended, politely or not. */
   closed(): void;
@@ -168,6 +171,9 @@ export interface Control {
   reportIngress(reports: readonly IngressReport[]): void;
   query(query: SeriesQuery): AsyncIterable<SeriesChunk>;
   seriesNames(): Promise<readonly string[]>;
+  /** Adds a calibration measurement; only for root and the daemon's own user. */
+  recordRun(run: Run, peer: Peer): Promise<void>;
+  runs(filter: { origin?: Run['origin']; sinceMs?: number }): AsyncIterable<Run>;
   models(): Promise<readonly ModelInfo[]>;
   train(options: { seed: number; maxEpochs: number }, signal: AbortSignal): AsyncIterable<TrainingProgress>;
   promote(modelId: string): Promise<ModelInfo>;
