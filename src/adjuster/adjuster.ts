@@ -1,0 +1,188 @@
+import type { Config } from '../config/schema.js';
+import type { Clock } from '../lib/clock.js';
+import { messageOf } from '../lib/errors.js';
+import type { Log } from '../lib/log.js';
+import type { CpuShare, Reservation } from '../reservation/reservation.js';
+import type { ChannelUsage, Directive } from '../rpc/control.js';
+import { type ChannelView, deviationOf, type Place, type Plan, plan } from './plan.js';
+
+/** What the adjuster reads and the levers that it may pull. */
+export interface AdjusterDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  config(): Config;
+  active(): readonly Reservation[];
+  usage(id: string): ChannelUsage | undefined;
+  /** The 0.9 quantile of a fresh forecast for the running channel, cores; undefined when there is none. */
+  reforecast(id: string): Promise<number | undefined>;
+  place(reservation: Reservation, sharesMilli: readonly number[]): readonly CpuShare[] | undefined;
+  resize(id: string, cpus: readonly CpuShare[], event: string, reason: string): Promise<void>;
+  setRung(id: string, rung: number, reason: string): Promise<void>;
+  /** False when no holder listens. */
+  direct(id: string, directive: Directive): boolean;
+  /** Called with '' when the overload is over. */
+  overloaded(reason: string): void;
+}
+
+interface Watch {
+  deviatingSinceMs: number | undefined;
+  calmSinceMs: number | undefined;
+  changedAtMs: number;
+  readonly admittedMilli: number;
+  readonly demandByRung: (number | undefined)[];
+  busy: boolean;
+}
+
+/**
+ * Looks at every running channel once a tick: the cheap comparison each time, the plan only while something is off or
+ * long calm. One change of one channel at a time; a change in flight is waited for.
+ */
+export class Adjuster {
+  readonly #deps: AdjusterDeps;
+  readonly #watches = new Map<string, Watch>();
+  #overload = '';
+
+  constructor(deps: AdjusterDeps) {
+    this.#deps = deps;
+  }
+
+  /** Plans in flight are awaited by the caller only in tests. */
+  async tick(): Promise<void> {
+    const active = this.#deps.active();
+    const ids = new Set(active.map((reservation) => reservation.id));
+    for (const id of this.#watches.keys()) if (!ids.has(id)) this.#watches.delete(id);
+    const plans: string[] = [];
+    await Promise.all(
+      active.map(async (reservation) => {
+        const reason = await this.#consider(reservation);
+        if (reason !== undefined) plans.push(`channel ${reservation.id}: ${reason}`);
+      }),
+    );
+    this.#setOverload(plans[0] ?? '');
+  }
+
+  /** Returns the reason when the channel is late and nothing is left to do. */
+  async #consider(reservation: Reservation): Promise<string | undefined> {
+    const { clock } = this.#deps;
+    const usage = this.#deps.usage(reservation.id);
+    if (usage === undefined) return undefined;
+    const now = clock.monotonicMs();
+    const watch = this.#watchOf(reservation, now);
+    if (watch.busy) return undefined;
+    const view = viewOf(reservation, usage, watch, now);
+    if (deviationOf(view) === undefined) {
+      watch.deviatingSinceMs = undefined;
+      watch.calmSinceMs ??= now;
+    } else {
+      watch.calmSinceMs = undefined;
+      watch.deviatingSinceMs ??= now;
+    }
+    const demand = usage.usageCores / Math.min(1, Math.max(usage.speed ?? 1, 0.25));
+    watch.demandByRung[reservation.rung] = Math.max(watch.demandByRung[reservation.rung] ?? 0, demand);
+    const { adjust, limits } = this.#deps.config();
+    const planLimits = {
+      headroom: limits.headroom,
+      sustainMs: adjust.sustain_ms,
+      restoreMs: adjust.restore_ms,
+      cooldownMs: adjust.cooldown_ms,
+    };
+    const place: Place = (shares) => this.#deps.place(reservation, shares);
+    const next = plan(viewOf(reservation, usage, watch, now), planLimits, place);
+    if (next.action === 'none') return undefined;
+    if (next.action === 'overloaded') return next.reason;
+    if (adjust.dry_run || !adjust.enabled) {
+      this.#deps.log.info(
+        { id: reservation.id, plan: next },
+        'plan not applied (adjust.enabled, adjust.dry_run)',
+      );
+      watch.changedAtMs = now;
+      return undefined;
+    }
+    watch.busy = true;
+    try {
+      await this.#apply(reservation, next, usage);
+    } catch (error) {
+      this.#deps.log.warn({ id: reservation.id, plan: next.action, error: messageOf(error) }, 'plan failed');
+    } finally {
+      watch.busy = false;
+      watch.changedAtMs = clock.monotonicMs();
+      watch.deviatingSinceMs = undefined;
+      watch.calmSinceMs = undefined;
+    }
+    return undefined;
+  }
+
+  async #apply(
+    reservation: Reservation,
+    next: Exclude<Plan, { action: 'none' | 'overloaded' }>,
+    usage: ChannelUsage,
+  ) {
+    const { id } = reservation;
+    this.#deps.log.info({ id, action: next.action, reason: next.reason }, 'adjusting');
+    if (next.action === 'degrade' || next.action === 'restore') {
+      // Room first, then the dearer encode; the cheaper encode needs no room.
+      if (next.action === 'restore') await this.#deps.resize(id, next.cpus, 'grown', next.reason);
+      const sent = this.#deps.direct(id, { kind: 'set_rung', rung: next.rung, reason: next.reason });
+      if (!sent) throw new Error('no session: the holder cannot change its rung');
+      await this.#deps.setRung(id, next.rung, next.reason);
+      return;
+    }
+    let cpus = next.cpus;
+    if (next.action === 'grow') cpus = (await this.#larger(reservation, usage, cpus)) ?? cpus;
+    await this.#deps.resize(id, cpus, next.action === 'grow' ? 'grown' : 'shrunk', next.reason);
+  }
+
+  /** The forecast of the running channel may know that it will need yet more than it uses now. */
+  async #larger(reservation: Reservation, usage: ChannelUsage, cpus: readonly CpuShare[]) {
+    const q90 = await this.#deps.reforecast(reservation.id);
+    if (q90 === undefined || q90 <= usage.usageCores) return undefined;
+    const needMilli = Math.ceil((q90 / (1 - this.#deps.config().limits.headroom)) * 1000);
+    if (needMilli <= cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0)) return undefined;
+    const count = Math.max(cpus.length, Math.ceil(needMilli / 1000));
+    return this.#deps.place(
+      reservation,
+      Array.from({ length: count }, () => Math.ceil(needMilli / count)),
+    );
+  }
+
+  #watchOf(reservation: Reservation, now: number): Watch {
+    let watch = this.#watches.get(reservation.id);
+    if (watch === undefined) {
+      watch = {
+        deviatingSinceMs: undefined,
+        calmSinceMs: undefined,
+        // The start itself counts as a change: encoders fill their look-ahead first.
+        changedAtMs: now,
+        admittedMilli: reservation.cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0),
+        demandByRung: [],
+        busy: false,
+      };
+      this.#watches.set(reservation.id, watch);
+    }
+    return watch;
+  }
+
+  #setOverload(reason: string): void {
+    if (reason === this.#overload) return;
+    this.#overload = reason;
+    this.#deps.overloaded(reason);
+  }
+}
+
+function viewOf(reservation: Reservation, usage: ChannelUsage, watch: Watch, now: number): ChannelView {
+  return {
+    reserved: reservation.cpus,
+    live: reservation.channelClass === 'live',
+    rung: reservation.rung,
+    ladderRungs: reservation.ladderRungs,
+    usageCores: usage.usageCores,
+    speed: usage.speed ?? 1,
+    lagSeconds: usage.lagSeconds ?? 0,
+    forecastQ90Cores: usage.forecastQ90Cores,
+    admittedMilli: watch.admittedMilli,
+    demandByRung: watch.demandByRung,
+    deviatingMs: watch.deviatingSinceMs === undefined ? 0 : now - watch.deviatingSinceMs,
+    calmMs: watch.calmSinceMs === undefined ? 0 : now - watch.calmSinceMs,
+    sinceChangeMs: now - watch.changedAtMs,
+  };
+}

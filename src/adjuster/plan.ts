@@ -1,0 +1,172 @@
+import type { CpuShare } from '../reservation/reservation.js';
+
+/**
+ * What to do about one running channel, in the order of least harm: leave it -> more of its CPUs or more CPUs ->
+ * a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when there has been room for long.
+ *
+ * Pure: what was seen and for how long comes in, one action with its reason goes out.
+ */
+export interface ChannelView {
+  readonly reserved: readonly CpuShare[];
+  readonly live: boolean;
+  readonly rung: number;
+  readonly ladderRungs: number;
+  /** Cores it used over the last steps. */
+  readonly usageCores: number;
+  /** Media seconds per wall second; 1 when unknown. */
+  readonly speed: number;
+  readonly lagSeconds: number;
+  /** 0.9 quantile of the forecast in force, cores. */
+  readonly forecastQ90Cores: number;
+  /** Least it may shrink to: what was reserved at admission, thousandths. */
+  readonly admittedMilli: number;
+  /** Demand seen at each rung it has run at, cores; index = rung. */
+  readonly demandByRung: readonly (number | undefined)[];
+  /** How long it has deviated / been calm / since its last change, milliseconds. */
+  readonly deviatingMs: number;
+  readonly calmMs: number;
+  readonly sinceChangeMs: number;
+}
+
+export interface PlanLimits {
+  readonly headroom: number;
+  readonly sustainMs: number;
+  readonly restoreMs: number;
+  readonly cooldownMs: number;
+}
+
+/** Finds CPUs for these shares (busiest first), counting the channel's own as free; undefined when there are none. */
+export type Place = (sharesMilli: readonly number[]) => readonly CpuShare[] | undefined;
+
+export type Plan =
+  | { readonly action: 'none' }
+  | { readonly action: 'grow' | 'shrink'; readonly cpus: readonly CpuShare[]; readonly reason: string }
+  | { readonly action: 'degrade'; readonly rung: number; readonly reason: string }
+  | {
+      readonly action: 'restore';
+      readonly rung: number;
+      readonly cpus: readonly CpuShare[];
+      readonly reason: string;
+    }
+  | { readonly action: 'overloaded'; readonly reason: string };
+
+/** A live channel slower than this is falling behind; FFmpeg's own speed figure wavers by about 1 %. */
+export const LATE_SPEED = 0.97;
+/** A live channel further behind than this is late whatever its speed says. */
+export const LATE_LAG_S = 1;
+/** Usage of the whole reservation above which the channel is short of CPU. */
+const SATURATED = 0.95;
+/** Usage above the forecast's 0.9 quantile by this factor has left the forecast. */
+const LEFT_FORECAST = 1.1;
+/** Shrinks only when the need is below this share of what is reserved. */
+const SHRINK_BELOW = 0.7;
+/** Most CPUs that growing adds to the need's minimum in search of room. */
+const SPREAD_CPUS = 4;
+
+/** The first sign of trouble, in words; undefined when the channel does what was forecast. */
+export function deviationOf(channel: ChannelView): string | undefined {
+  const reservedCores = coresOf(channel.reserved);
+  if (channel.live && channel.speed < LATE_SPEED)
+    return `speed ${channel.speed.toFixed(2)} is below real time`;
+  if (channel.live && channel.lagSeconds > LATE_LAG_S) {
+    return `${channel.lagSeconds.toFixed(1)} s behind real time`;
+  }
+  if (channel.live && channel.usageCores > reservedCores * SATURATED) {
+    return `uses ${channel.usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} reserved cores`;
+  }
+  if (channel.live && channel.usageCores > channel.forecastQ90Cores * LEFT_FORECAST) {
+    return `uses ${channel.usageCores.toFixed(2)} cores, forecast 0.9 quantile ${channel.forecastQ90Cores.toFixed(2)}`;
+  }
+  return undefined;
+}
+
+export function plan(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
+  if (channel.sinceChangeMs < limits.cooldownMs) return { action: 'none' };
+  const deviation = deviationOf(channel);
+  if (deviation !== undefined) {
+    return channel.deviatingMs < limits.sustainMs
+      ? { action: 'none' }
+      : relieve(channel, deviation, limits, place);
+  }
+  return channel.calmMs < limits.restoreMs ? { action: 'none' } : giveBack(channel, limits, place);
+}
+
+function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, place: Place): Plan {
+  const reservedMilli = milliOf(channel.reserved);
+  const needMilli = Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000);
+  if (needMilli > reservedMilli) {
+    const cpus = placeSpread(needMilli, channel.reserved.length, place);
+    if (cpus !== undefined) {
+      return {
+        action: 'grow',
+        cpus,
+        reason: `${deviation}; grows from ${reservedMilli} to ${needMilli} thousandths`,
+      };
+    }
+  }
+  if (!channel.live || !isLate(channel)) return { action: 'none' };
+  if (channel.rung < channel.ladderRungs) {
+    return {
+      action: 'degrade',
+      rung: channel.rung + 1,
+      reason: `${deviation}; no CPUs for ${needMilli} thousandths`,
+    };
+  }
+  return { action: 'overloaded', reason: `${deviation}; no CPUs and no cheaper rung left` };
+}
+
+function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
+  if (channel.rung > 0) {
+    // What the better rung cost when it was left; twice the present demand when it never ran.
+    const demand = channel.demandByRung[channel.rung - 1] ?? demandOf(channel) * 2;
+    const needMilli = Math.max(Math.ceil((demand / (1 - limits.headroom)) * 1000), milliOf(channel.reserved));
+    const cpus = placeSpread(needMilli, channel.reserved.length, place);
+    if (cpus === undefined) return { action: 'none' };
+    return {
+      action: 'restore',
+      rung: channel.rung - 1,
+      cpus,
+      reason: `room for ${needMilli} thousandths returned`,
+    };
+  }
+  const reservedMilli = milliOf(channel.reserved);
+  const needMilli = Math.max(
+    channel.admittedMilli,
+    Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000),
+  );
+  if (needMilli >= reservedMilli * SHRINK_BELOW) return { action: 'none' };
+  const cpus = placeSpread(needMilli, 1, place);
+  if (cpus === undefined) return { action: 'none' };
+  return {
+    action: 'shrink',
+    cpus,
+    reason: `uses ${channel.usageCores.toFixed(2)} cores of ${reservedMilli} thousandths`,
+  };
+}
+
+function isLate(channel: ChannelView): boolean {
+  return channel.speed < LATE_SPEED || channel.lagSeconds > LATE_LAG_S;
+}
+
+/** What it would use at real time: a channel at speed 0.5 does half of its work. Bounded: a stall is not a demand. */
+function demandOf(channel: ChannelView): number {
+  return channel.usageCores / Math.min(1, Math.max(channel.speed, 0.25));
+}
+
+function placeSpread(needMilli: number, atLeastCpus: number, place: Place): readonly CpuShare[] | undefined {
+  const fewest = Math.max(atLeastCpus, Math.ceil(needMilli / 1000), 1);
+  for (let count = fewest; count <= fewest + SPREAD_CPUS; count++) {
+    const share = Math.ceil(needMilli / count);
+    const cpus = place(Array.from({ length: count }, () => Math.max(1, share)));
+    if (cpus !== undefined) return cpus;
+  }
+  return undefined;
+}
+
+function milliOf(cpus: readonly CpuShare[]): number {
+  return cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0);
+}
+
+function coresOf(cpus: readonly CpuShare[]): number {
+  return milliOf(cpus) / 1000;
+}

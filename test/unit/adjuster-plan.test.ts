@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { type ChannelView, deviationOf, type Place, type PlanLimits, plan } from '../../src/adjuster/plan.js';
+
+const limits: PlanLimits = { headroom: 0.2, sustainMs: 5_000, restoreMs: 30_000, cooldownMs: 15_000 };
+
+/** A live channel that does what was forecast: 0.4 of 0.5 reserved cores. */
+const steady: ChannelView = {
+  reserved: [{ cpu: 0, shareMilli: 500 }],
+  live: true,
+  rung: 0,
+  ladderRungs: 0,
+  usageCores: 0.38,
+  speed: 1,
+  lagSeconds: 0,
+  forecastQ90Cores: 0.4,
+  admittedMilli: 500,
+  demandByRung: [0.38],
+  deviatingMs: 0,
+  calmMs: 0,
+  sinceChangeMs: 60_000,
+};
+const late: ChannelView = { ...steady, usageCores: 0.5, speed: 0.8, lagSeconds: 2, deviatingMs: 6_000 };
+
+const roomFor =
+  (milli: number): Place =>
+  (shares) =>
+    shares.reduce((sum, share) => sum + share, 0) <= milli + shares.length
+      ? shares.map((shareMilli, cpu) => ({ cpu, shareMilli }))
+      : undefined;
+
+describe('deviationOf', () => {
+  const rows: [string, Partial<ChannelView>, RegExp | undefined][] = [
+    ['a channel within its forecast', {}, undefined],
+    ['slower than real time', { speed: 0.9 }, /speed 0\.90/],
+    ['behind real time though fast again', { lagSeconds: 3 }, /3\.0 s behind/],
+    ['filling its reservation', { usageCores: 0.49, forecastQ90Cores: 0.49 }, /0\.49 of 0\.50 reserved/],
+    ['above its forecast, below its reservation', { usageCores: 0.46 }, /forecast 0\.9 quantile 0\.40/],
+    ['a VOD job that uses all it has', { live: false, usageCores: 0.5 }, undefined],
+  ];
+  it.each(rows)('%s', (_what, change, expected) => {
+    const deviation = deviationOf({ ...steady, ...change });
+    if (expected === undefined) expect(deviation).toBeUndefined();
+    else expect(deviation).toMatch(expected);
+  });
+});
+
+describe('plan', () => {
+  it('leaves a steady channel alone', () => {
+    expect(plan(steady, limits, roomFor(2_000)).action).toBe('none');
+  });
+
+  it('waits until a deviation has lasted', () => {
+    expect(plan({ ...late, deviatingMs: 4_999 }, limits, roomFor(2_000)).action).toBe('none');
+  });
+
+  it('grows to the demand at real time plus headroom when there is room', () => {
+    const next = plan(late, limits, roomFor(2_000));
+    // 0.5 cores at speed 0.8 are 0.625 at real time; with 20 % headroom 782 thousandths.
+    expect(next).toMatchObject({ action: 'grow', cpus: [{ cpu: 0, shareMilli: 782 }] });
+  });
+
+  it('degrades by one rung when there is no room', () => {
+    const next = plan({ ...late, ladderRungs: 2 }, limits, roomFor(500));
+    expect(next).toMatchObject({ action: 'degrade', rung: 1 });
+  });
+
+  it('does not degrade a channel that keeps real time', () => {
+    const view = { ...late, speed: 1, lagSeconds: 0, usageCores: 0.5, ladderRungs: 2 };
+    expect(plan(view, limits, roomFor(500)).action).toBe('none');
+  });
+
+  it('says so when neither CPUs nor rungs are left', () => {
+    expect(plan({ ...late, rung: 2, ladderRungs: 2 }, limits, roomFor(500)).action).toBe('overloaded');
+  });
+
+  it('restores a rung only when what that rung cost fits', () => {
+    const degraded: ChannelView = {
+      ...steady,
+      rung: 1,
+      ladderRungs: 1,
+      usageCores: 0.2,
+      demandByRung: [0.6, 0.2],
+      calmMs: 31_000,
+    };
+    expect(plan(degraded, limits, roomFor(700)).action).toBe('none');
+    expect(plan(degraded, limits, roomFor(750))).toMatchObject({ action: 'restore', rung: 0 });
+    expect(plan({ ...degraded, calmMs: 29_000 }, limits, roomFor(750)).action).toBe('none');
+  });
+
+  it('shrinks back to what was admitted after a long calm, never below it', () => {
+    const grown: ChannelView = { ...steady, reserved: [{ cpu: 0, shareMilli: 1_000 }], calmMs: 31_000 };
+    expect(plan(grown, limits, roomFor(2_000))).toMatchObject({
+      action: 'shrink',
+      cpus: [{ cpu: 0, shareMilli: 500 }],
+    });
+    expect(plan({ ...grown, admittedMilli: 1_000 }, limits, roomFor(2_000)).action).toBe('none');
+  });
+
+  it('does nothing during the cool-down after a change', () => {
+    expect(plan({ ...late, sinceChangeMs: 14_999 }, limits, roomFor(2_000)).action).toBe('none');
+  });
+});
