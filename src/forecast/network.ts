@@ -80,6 +80,8 @@ export interface ModelCard {
   readonly seed: number;
   readonly shape: NetworkShape;
   readonly staticFeatureNames: readonly string[];
+  /** COST_TABLE_ID of the table that the demand targets are relative to: another table makes the model void. */
+  readonly costTable: string;
   readonly sequenceMean: readonly number[];
   readonly sequenceScale: readonly number[];
   readonly staticMean: readonly number[];
