@@ -10,6 +10,11 @@ export interface HostAddon {
    * pass finds nothing to change, at most 10 passes). `changed` counts threads whose mask differed.
    */
   setProcessAffinity(pid: number, cpus: readonly number[]): { threads: number; changed: number };
+  /**
+   * Like setProcessAffinity, but leaves alone each thread whose mask lies within `cpus` already: the cheap check of every
+   * tick. `changed` counts threads that were outside.
+   */
+  confineProcess(pid: number, cpus: readonly number[]): { threads: number; changed: number };
   /** sched_setaffinity(2) of one thread; tid 0 is the calling thread. */
   setThreadAffinity(tid: number, cpus: readonly number[]): void;
   /** Every thread of a process as the kernel has it now. `name` is comm. */
@@ -45,7 +50,7 @@ export const PROCESS_COLUMNS = [
   'userSeconds',
   'systemSeconds',
   'runSeconds', // schedstat: time on a CPU, all threads alive now
-  'waitSeconds', // schedstat: time on a run queue, all threads alive now
+  'waitSeconds', // schedstat: time on a run queue, all threads alive now; NaN where the kernel does not count it
   'rssBytes',
   'minorFaults',
   'majorFaults',

@@ -25,6 +25,8 @@ export interface Pinning {
   pin(process: ProcessRef, cpus: Cpuset): PinResult;
   /** Reads every thread back and repairs those that left `cpus`. */
   verify(process: ProcessRef, cpus: Cpuset): PinResult;
+  /** verify() for every tick: repairs what left `cpus`, but does not read names and masks back. A fifth of its cost. */
+  repair(process: ProcessRef, cpus: Cpuset): { readonly threads: number; readonly repaired: number };
   /** Masks as they are; changes nothing. */
   masks(process: ProcessRef): readonly ThreadMask[];
 }
