@@ -1,0 +1,271 @@
+import { assert } from '../lib/assert.js';
+import type { Clock } from '../lib/clock.js';
+import { CorecastError, messageOf } from '../lib/errors.js';
+import { hasEnded } from './lease.js';
+import { Batch } from './ledger-batch.js';
+import {
+  type Answer,
+  CENSUS_KEY,
+  type Census,
+  decode,
+  type LedgerRecord,
+  RECORD_PREFIX,
+  recordKey,
+} from './ledger-format.js';
+import type { LedgerStore } from './ledger-store.js';
+
+/** One indivisible change. */
+export interface Mutation {
+  readonly records?: readonly LedgerRecord[];
+  /** `key` as made by answerKey(). */
+  readonly answer?: { readonly key: string; readonly answer: Answer };
+}
+
+/** What opening found. */
+export interface LedgerContents {
+  readonly records: ReadonlyMap<string, { readonly record: LedgerRecord; readonly sum: string }>;
+  /** By key, oldest first. */
+  readonly answers: ReadonlyMap<string, { readonly fingerprint: string; atMs: number; sum: string }>;
+  readonly census: Census;
+}
+
+/** Most changes that share one synced batch. */
+const MAX_GROUP = 256;
+/** Ended reservations and answers beyond these are removed before their time, the oldest first. */
+export const MAX_ENDED = 20_000;
+export const MAX_ANSWERS = 20_000;
+
+interface Waiting {
+  readonly mutation: Mutation;
+  readonly removals: readonly string[];
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * The durable reservations. How they lie in the database: ledger-format.ts. How it is opened: ledger-open.ts.
+ *
+ * What is in memory is what is on the disk, at every moment that other code can see: memory changes when a synced
+ * write has succeeded and not before. Writes are grouped: while one batch is being synced, the next collects, so a
+ * hundred callers at once wait for two or three disk flushes, not for a hundred.
+ *
+ * After a failed write nobody knows what LevelDB's log holds. So the next write reopens the database first, and
+ * carries, in the same batch, the present content of every key that a failed batch had touched.
+ */
+export class Ledger {
+  readonly #store: LedgerStore;
+  readonly #clock: Clock;
+  readonly #keepEndedMs: () => number;
+  readonly #records = new Map<string, LedgerRecord>();
+  /** By record or answer key. */
+  readonly #sums = new Map<string, string>();
+  /** Monotonic times, oldest first: wall clock jumps must not remove what people still need. */
+  readonly #endedAt = new Map<string, number>();
+  readonly #answers = new Map<string, { readonly fingerprint: string; readonly at: number }>();
+  #census: Census;
+  #issued: number;
+  #queue: Waiting[] = [];
+  #drained: Promise<void> = Promise.resolve();
+  #draining = false;
+  #sweeping = false;
+  #failedKeys = new Set<string>();
+  #mustReopen = false;
+  #closed = false;
+
+  constructor(store: LedgerStore, contents: LedgerContents, clock: Clock, keepEndedMs: () => number) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#keepEndedMs = keepEndedMs;
+    this.#census = contents.census;
+    this.#issued = contents.census.token;
+    const age = (wallMs: number) => Math.min(Math.max(0, clock.nowMs() - wallMs), keepEndedMs());
+    for (const [id, { record, sum }] of contents.records) {
+      this.#records.set(id, record);
+      this.#sums.set(recordKey(id), sum);
+    }
+    const ended = [...this.#records.values()].filter(({ reservation }) => hasEnded(reservation.state));
+    ended.sort((a, b) => a.reservation.changedMs - b.reservation.changedMs);
+    for (const { reservation } of ended) {
+      this.#endedAt.set(reservation.id, clock.monotonicMs() - age(reservation.changedMs));
+    }
+    for (const [key, { fingerprint, atMs, sum }] of contents.answers) {
+      this.#answers.set(key, { fingerprint, at: clock.monotonicMs() - age(atMs) });
+      this.#sums.set(key, sum);
+    }
+  }
+
+  get(id: string): LedgerRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  records(): IterableIterator<LedgerRecord> {
+    return this.#records.values();
+  }
+
+  /** A fencing token above every one issued before. It is on the disk with the next commit. */
+  nextToken(): number {
+    this.#issued += 1;
+    return this.#issued;
+  }
+
+  /** Makes every later token larger than this one. */
+  raiseToken(token: number): void {
+    this.#issued = Math.max(this.#issued, token);
+  }
+
+  /** Resolves when the change is on the disk; STORE_FAILED means that nothing changed. */
+  commit(mutation: Mutation): Promise<void> {
+    return this.#enqueue(mutation, []);
+  }
+
+  fingerprint(key: string): string | undefined {
+    return this.#answers.get(key)?.fingerprint;
+  }
+
+  async answer(key: string): Promise<Answer | undefined> {
+    if (!this.#answers.has(key)) return undefined;
+    let value: string | undefined;
+    try {
+      value = await this.#store.get(key);
+    } catch (error) {
+      throw storeFailed('could not be read', error);
+    }
+    const decoded = value === undefined ? undefined : decode<Answer>(key, value);
+    return decoded?.ok ? decoded.body : undefined;
+  }
+
+  /** Removes what ended longer ago than leases.keep_ended_ms; returns how much that was. */
+  async sweep(): Promise<number> {
+    const before = this.#clock.monotonicMs() - this.#keepEndedMs();
+    const removals: string[] = [];
+    for (const [id, at] of this.#endedAt) {
+      if (at > before && this.#endedAt.size - removals.length <= MAX_ENDED) break;
+      removals.push(recordKey(id));
+    }
+    const endedRemoved = removals.length;
+    for (const [key, { at }] of this.#answers) {
+      if (at > before && this.#answers.size - (removals.length - endedRemoved) <= MAX_ANSWERS) break;
+      removals.push(key);
+    }
+    if (removals.length === 0) return 0;
+    this.#sweeping = true;
+    try {
+      await this.#enqueue({}, removals);
+    } finally {
+      this.#sweeping = false;
+    }
+    return removals.length;
+  }
+
+  /** Waits for the writes under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#drained;
+    await this.#store.close();
+  }
+
+  #enqueue(mutation: Mutation, removals: readonly string[]): Promise<void> {
+    if (this.#closed) return Promise.reject(storeFailed('is closed', undefined));
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ mutation, removals, resolve, reject });
+      if (!this.#draining) this.#drained = this.#drain();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    this.#draining = true;
+    while (this.#queue.length > 0) {
+      const group = this.#queue.splice(0, MAX_GROUP);
+      try {
+        await this.#write(group);
+        for (const { resolve } of group) resolve();
+      } catch (error) {
+        for (const { reject } of group) reject(error);
+      }
+    }
+    this.#draining = false;
+  }
+
+  async #write(group: readonly Waiting[]): Promise<void> {
+    if (this.#mustReopen) await this.#reopen();
+    const batch = new Batch(this.#sums, this.#census, this.#issued);
+    for (const key of this.#failedKeys) this.#restore(batch, key);
+    for (const { mutation, removals } of group) {
+      for (const record of mutation.records ?? []) batch.put(recordKey(record.reservation.id), record);
+      if (mutation.answer !== undefined) batch.put(mutation.answer.key, mutation.answer.answer);
+      for (const key of removals) batch.remove(key);
+    }
+    const { operations, census } = batch.finish();
+    try {
+      await this.#store.batch(operations, { sync: true });
+    } catch (error) {
+      this.#mustReopen = true;
+      for (const { key } of operations) if (key !== CENSUS_KEY) this.#failedKeys.add(key);
+      throw storeFailed('could not be written; nothing was changed', error);
+    }
+    this.#failedKeys.clear();
+    this.#census = census;
+    for (const [key, sum] of batch.sums) {
+      if (sum === undefined) this.#sums.delete(key);
+      else this.#sums.set(key, sum);
+    }
+    for (const { mutation, removals } of group) this.#remember(mutation, removals);
+    if (!this.#sweeping && (this.#endedAt.size > MAX_ENDED || this.#answers.size > MAX_ANSWERS)) {
+      // Best effort: what could not be removed now is removed by the next sweep.
+      this.sweep().catch(() => {});
+    }
+  }
+
+  /** A record's content is in memory. An answer's is not: it goes, as if its time were over. */
+  #restore(batch: Batch, key: string): void {
+    const record = this.#recordAt(key);
+    if (record !== undefined) {
+      batch.put(key, record);
+      return;
+    }
+    this.#answers.delete(key);
+    batch.remove(key);
+  }
+
+  #remember(mutation: Mutation, removals: readonly string[]): void {
+    const now = this.#clock.monotonicMs();
+    for (const record of mutation.records ?? []) {
+      const { id, state } = record.reservation;
+      this.#records.set(id, record);
+      if (hasEnded(state)) this.#endedAt.set(id, now);
+      else assert(!this.#endedAt.has(id), `reservation ${id} came back from its end`);
+    }
+    if (mutation.answer !== undefined) {
+      const { key, answer } = mutation.answer;
+      this.#answers.delete(key);
+      this.#answers.set(key, { fingerprint: answer.fingerprint, at: now });
+    }
+    for (const key of removals) {
+      this.#answers.delete(key);
+      const id = this.#recordAt(key)?.reservation.id;
+      if (id === undefined) continue;
+      this.#records.delete(id);
+      this.#endedAt.delete(id);
+    }
+  }
+
+  #recordAt(key: string): LedgerRecord | undefined {
+    return key.startsWith(RECORD_PREFIX) ? this.#records.get(key.slice(RECORD_PREFIX.length)) : undefined;
+  }
+
+  async #reopen(): Promise<void> {
+    try {
+      await this.#store.close();
+      await this.#store.open();
+      this.#mustReopen = false;
+    } catch (error) {
+      throw storeFailed('could not be reopened after a failed write; nothing was changed', error);
+    }
+  }
+}
+
+function storeFailed(what: string, cause: unknown): CorecastError {
+  const inner = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
+  const why = cause === undefined ? '' : ` (${messageOf(inner)})`;
+  return new CorecastError('STORE_FAILED', `the reservation ledger ${what}${why}`, { cause });
+}
