@@ -1,0 +1,62 @@
+import type { SeriesQuery } from '../history/history.js';
+import type { Clock } from '../lib/clock.js';
+import { type CallScope, serverStream, unary } from './call.js';
+import type { Control } from './control.js';
+import { toRun } from './convert.js';
+import type { HistoryServiceHandlers } from './generated/corecast/v1/HistoryService.js';
+import type { QueryHistoryResponse } from './generated/corecast/v1/QueryHistoryResponse.js';
+import { readRun } from './read-run.js';
+import { historyQuery, runsFilter } from './validate.js';
+
+/** As many points as one message carries. */
+const CHUNK_POINTS = 4_096;
+
+export function historyService(control: Control, scope: CallScope, clock: Clock): HistoryServiceHandlers {
+  return {
+    QueryHistory: serverStream(scope, (message) => {
+      const query = historyQuery(message, clock.nowMs());
+      return query.series === '' ? names(control) : series(control, query);
+    }),
+    RecordRun: unary(scope, async (message, { peer }) => {
+      await control.recordRun(readRun(message.run, await control.host()), peer);
+      return {};
+    }),
+    ListRuns: serverStream(scope, async function* (message) {
+      for await (const run of control.runs(runsFilter(message))) yield { run: toRun(run) };
+    }),
+  };
+}
+
+async function* series(control: Control, query: SeriesQuery): AsyncGenerator<QueryHistoryResponse> {
+  for await (const chunk of control.query(query)) {
+    const unit = unitOf(chunk.series);
+    for (let i = 0; i < chunk.points.length; i += CHUNK_POINTS) {
+      yield { series: chunk.series, unit, points: chunk.points.slice(i, i + CHUNK_POINTS) };
+    }
+  }
+}
+
+async function* names(control: Control): AsyncGenerator<QueryHistoryResponse> {
+  for (const name of await control.seriesNames()) yield { series: name, unit: unitOf(name), points: [] };
+}
+
+/** By the last word of a series' name; a word that is not listed counts something and has no unit. */
+const UNITS: Readonly<Record<string, string>> = {
+  busy: 'share',
+  pressure: 'share',
+  cpuPressure: 'share',
+  diskBusy: 'share',
+  memoryUsed: 'share',
+  reserved: 'share',
+  coreSpread: 'share',
+  busiestCore: 'share',
+  cores: 'cores',
+  waitCores: 'cores',
+  ingressBps: 'bits/s',
+  rssBytes: 'bytes',
+  lagSeconds: 's',
+};
+
+function unitOf(series: string): string {
+  return UNITS[series.split('.').at(-1) ?? ''] ?? '';
+}
