@@ -8,7 +8,23 @@
   "targets": [
     {
       "target_name": "corecast_host",
-      "sources": ["native/host_addon.cc"]
+      "sources": [
+        "native/affinity.cc",
+        "native/arguments.cc",
+        "native/cpu_times.cc",
+        "native/errors.cc",
+        "native/exit_watcher.cc",
+        "native/host_addon.cc",
+        "native/kept_file.cc",
+        "native/notify.cc",
+        "native/peer_credentials.cc",
+        "native/priority.cc",
+        "native/proc_sampler.cc",
+        "native/proc_stat.cc",
+        "native/process_info.cc",
+        "native/sampler.cc",
+        "native/task_dir.cc"
+      ]
     },
     {
       "target_name": "corecast_lstm",

@@ -1,0 +1,48 @@
+// Registers what src/lib/native.ts describes as HostAddon.
+
+#include <napi.h>
+
+#include "addon_instance.h"
+#include "affinity.h"
+#include "errors.h"
+#include "exit_watcher.h"
+#include "notify.h"
+#include "peer_credentials.h"
+#include "priority.h"
+#include "proc_sampler.h"
+#include "process_info.h"
+
+namespace corecast {
+namespace {
+
+template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
+void Register(Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<CodedFunction<Function>>(exports.Env(), name));
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  auto* instance = new AddonInstance();
+  env.SetInstanceData(instance);
+  instance->samplerConstructor = Napi::Persistent(ProcSampler::DefineClass(env));
+
+  Register<SetProcessAffinity>(exports, "setProcessAffinity");
+  Register<ConfineProcess>(exports, "confineProcess");
+  Register<SetThreadAffinity>(exports, "setThreadAffinity");
+  Register<GetProcessAffinity>(exports, "getProcessAffinity");
+  Register<GetThreadAffinity>(exports, "getThreadAffinity");
+  Register<StartTicks>(exports, "startTicks");
+  Register<ProcessUid>(exports, "processUid");
+  Register<TranslatePid>(exports, "translatePid");
+  Register<ClockTicksPerSecond>(exports, "clockTicksPerSecond");
+  Register<PeerCredentials>(exports, "peerCredentials");
+  Register<WatchExit>(exports, "watchExit");
+  Register<SetIdlePriority>(exports, "setIdlePriority");
+  Register<Notify>(exports, "notify");
+  Register<OpenSampler>(exports, "openSampler");
+  return exports;
+}
+
+NODE_API_MODULE(corecast_host, Init)
+
+}  // namespace
+}  // namespace corecast

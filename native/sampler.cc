@@ -1,0 +1,174 @@
+#include "sampler.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <unordered_set>
+
+#include "errors.h"
+#include "task_dir.h"
+
+namespace corecast {
+namespace {
+
+// A thousandth of a core at one tick a second: what a thread may have run before the CPU it was on is looked
+// up again.
+constexpr uint64_t kCpuRereadNs = 1'000'000;
+// More threads than this count in the numbers of their process but get no rows.
+constexpr size_t kMaxThreads = 65'536;
+// 52 fields of at most 20 digits, and a name of 64 bytes.
+constexpr size_t kStatBytes = 2048;
+
+// Columns of a process row, in the order of PROCESS_COLUMNS.
+enum { kPid, kAlive, kThreads, kUser, kSystem, kRun, kWait, kRss, kMinorFaults, kMajorFaults };
+
+// Why a read of a file below /proc/PID failed: because the process or thread has ended?
+bool Ended(int error) { return error == ESRCH || error == ENOENT; }
+
+}  // namespace
+
+Sampler::Sampler(std::string procRoot)
+    : procRoot_(std::move(procRoot)),
+      ticksPerSecond_(static_cast<double>(sysconf(_SC_CLK_TCK))),
+      pageBytes_(static_cast<double>(sysconf(_SC_PAGESIZE))),
+      cpuTimes_(procRoot_) {}
+
+void Sampler::Add(pid_t pid, uint64_t startTicks) {
+  const std::string path = procRoot_ + "/" + std::to_string(pid) + "/stat";
+  Process process;
+  process.startTicks = startTicks;
+  process.stat = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char text[kStatBytes];
+  const ssize_t length = process.stat ? pread(process.stat.Get(), text, sizeof text, 0) : -1;
+  if (length < 0) {
+    if (errno == ENOENT) errno = ESRCH;
+    ThrowErrno(process.stat ? "read" : "open", path);
+  }
+  ProcStat stat;
+  if (!ParseProcStat(std::string_view(text, static_cast<size_t>(length)), &stat)) {
+    throw SystemError(ENODATA, "read", path);
+  }
+  if (stat.startTicks != startTicks) {
+    throw SystemError(ESRCH, "open",
+                      path + " of a process that started at tick " + std::to_string(stat.startTicks) +
+                          ", not " + std::to_string(startTicks));
+  }
+  const auto known = processes_.find(pid);
+  if (known != processes_.end() && known->second.startTicks == startTicks && known->second.alive) return;
+  process.taskDir = OpenTaskDir(procRoot_, pid);
+  process.row[kPid] = pid;
+  processes_.insert_or_assign(pid, std::move(process));
+}
+
+void Sampler::Sample() {
+  processRows_.clear();
+  threadRows_.clear();
+  cpuRows_.clear();
+  cpuTimes_.Read(&cpuRows_);
+  for (auto& [pid, process] : processes_) {
+    if (process.alive) ReadProcess(&process);
+    processRows_.insert(processRows_.end(), process.row.begin(), process.row.end());
+    AppendThreadRows(pid, process);
+  }
+}
+
+void Sampler::ReadProcess(Process* process) {
+  char text[kStatBytes];
+  const ssize_t length = pread(process->stat.Get(), text, sizeof text, 0);
+  ProcStat stat;
+  const bool parsed = length > 0 && ParseProcStat(std::string_view(text, static_cast<size_t>(length)), &stat);
+  std::array<double, kProcessColumns>& row = process->row;
+  if (parsed) {
+    row[kUser] = static_cast<double>(stat.userTicks) / ticksPerSecond_;
+    row[kSystem] = static_cast<double>(stat.systemTicks) / ticksPerSecond_;
+    row[kMinorFaults] = static_cast<double>(stat.minorFaults);
+    row[kMajorFaults] = static_cast<double>(stat.majorFaults);
+  }
+  // A zombie still has its times, the last ones, but has given back the rest. When a process' first thread
+  // ends before the others it looks like one, except for the number of threads.
+  const bool zombie = parsed && (stat.state == 'Z' || stat.state == 'X') && stat.threads <= 1;
+  process->alive = !zombie && !(length < 0 && Ended(errno));
+  row[kAlive] = process->alive ? 1 : 0;
+  if (!process->alive) {
+    process->threads.clear();
+    process->stat.Reset();
+    process->taskDir.Reset();
+    return;
+  }
+  if (!parsed) return;
+  row[kThreads] = static_cast<double>(stat.threads);
+  row[kRss] = static_cast<double>(stat.rssPages) * pageBytes_;
+  ReadThreads(process, stat.threads);
+  row[kRun] = 0;
+  row[kWait] = 0;
+  for (const Thread& thread : process->threads) {
+    row[kRun] += thread.cpuSeconds;
+    row[kWait] += thread.waitSeconds;
+  }
+}
+
+void Sampler::ReadThreads(Process* process, uint64_t expected) {
+  std::vector<Thread>& threads = process->threads;
+  const auto ended = [&](Thread& thread) { return !ReadThread(*process, &thread); };
+  threads.erase(std::remove_if(threads.begin(), threads.end(), ended), threads.end());
+  if (threads.size() == std::min<uint64_t>(expected, kMaxThreads)) return;
+
+  const auto firstNew = static_cast<std::ptrdiff_t>(threads.size());
+  FindNewThreads(process);
+  threads.erase(std::remove_if(threads.begin() + firstNew, threads.end(), ended), threads.end());
+}
+
+void Sampler::FindNewThreads(Process* process) {
+  if (!ListTasks(process->taskDir.Get(), &tids_)) return;
+  std::unordered_set<pid_t> known;
+  for (const Thread& thread : process->threads) known.insert(thread.tid);
+  for (const pid_t tid : tids_) {
+    if (process->threads.size() >= kMaxThreads) return;
+    if (known.count(tid) > 0) continue;
+    process->threads.emplace_back();
+    process->threads.back().tid = tid;
+  }
+}
+
+// False when the thread has ended. One that cannot be read for another reason (no descriptor is left) keeps
+// its numbers.
+bool Sampler::ReadThread(const Process& process, Thread* thread) {
+  const int dir = process.taskDir.Get();
+  char text[kStatBytes];
+  ssize_t length = thread->schedstat.Read(&fdBudget_, dir, thread->tid, "schedstat", text, sizeof text);
+  // ENOENT is not the end yet: kernels without CONFIG_SCHED_INFO have no such file.
+  if (length < 0 && errno == ESRCH) return false;
+  bool counted = false;
+  if (length > 0) {
+    NumberCursor numbers(std::string_view(text, static_cast<size_t>(length)));
+    thread->runNs = numbers.Next();
+    thread->waitSeconds = static_cast<double>(numbers.Next()) * 1e-9;
+    thread->cpuSeconds = static_cast<double>(thread->runNs) * 1e-9;
+    counted = numbers.Next() > 0;  // Times on a CPU: none means never run, or a kernel that doesn't count.
+  }
+  if (counted && thread->cpu >= 0 && thread->runNs - thread->runNsAtCpu < kCpuRereadNs) return true;
+
+  length = thread->stat.Read(&fdBudget_, dir, thread->tid, "stat", text, sizeof text);
+  if (length < 0) return !Ended(errno);
+  ProcStat stat;
+  if (!ParseProcStat(std::string_view(text, static_cast<size_t>(length)), &stat)) return true;
+  thread->cpu = stat.cpu;
+  thread->runNsAtCpu = thread->runNs;
+  const uint64_t ticks = stat.userTicks + stat.systemTicks;
+  if (!counted && ticks > 0) {
+    thread->cpuSeconds = static_cast<double>(ticks) / ticksPerSecond_;
+    thread->waitSeconds = std::nan("");
+  }
+  return true;
+}
+
+void Sampler::AppendThreadRows(pid_t pid, const Process& process) {
+  for (const Thread& thread : process.threads) {
+    threadRows_.insert(threadRows_.end(), {static_cast<double>(pid), static_cast<double>(thread.tid),
+                                           static_cast<double>(thread.cpu), thread.cpuSeconds});
+  }
+}
+
+}  // namespace corecast

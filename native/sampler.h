@@ -1,0 +1,94 @@
+#ifndef CORECAST_SAMPLER_H_
+#define CORECAST_SAMPLER_H_
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cpu_times.h"
+#include "kept_file.h"
+#include "proc_stat.h"
+#include "unique_fd.h"
+
+namespace corecast {
+
+// Reads /proc for all sampled processes, their threads and the host's CPUs in one go. Knows nothing of
+// JavaScript.
+//
+// What a tick costs is a read per thread, so each is read as rarely as the numbers allow:
+// - schedstat, the cheaper file, every tick: nanoseconds run and waited. A thread that has not run has not
+// changed.
+// - stat, for the CPU the thread was last on, only once it has run for kCpuRereadNs since that was read.
+// - the task directory only when the number of threads in the process' stat is not the number of threads that
+// could
+//   still be read. A thread that took the place of one that ended is found too, because reading the ended one
+//   fails.
+// Threads that live and die between two ticks get no row; their time is in the process' own numbers.
+//
+// Descriptors stay with the process or thread they were opened for, so a reused pid or tid reads as gone.
+class Sampler {
+ public:
+  // Column counts of the rows; src/lib/native.ts names the columns.
+  static constexpr size_t kProcessColumns = 10;
+  static constexpr size_t kThreadColumns = 4;
+  static constexpr size_t kCpuColumns = 7;
+
+  // SystemError when `procRoot` has no stat.
+  explicit Sampler(std::string procRoot);
+
+  // SystemError ESRCH when the process is gone or started at another tick. Adding one twice does nothing.
+  void Add(pid_t pid, uint64_t startTicks);
+  void Remove(pid_t pid) { processes_.erase(pid); }
+  void Sample();
+
+  // Rows of the last Sample(), processes by pid.
+  const std::vector<double>& processRows() const { return processRows_; }
+  const std::vector<double>& threadRows() const { return threadRows_; }
+  const std::vector<double>& cpuRows() const { return cpuRows_; }
+
+ private:
+  struct Thread {
+    pid_t tid = 0;
+    KeptFile schedstat;
+    KeptFile stat;
+    double cpuSeconds = 0;
+    double waitSeconds = 0;
+    int cpu = -1;
+    uint64_t runNs = 0;
+    uint64_t runNsAtCpu = 0;
+  };
+
+  struct Process {
+    uint64_t startTicks = 0;
+    UniqueFd stat;
+    UniqueFd taskDir;
+    std::vector<Thread> threads;
+    std::array<double, kProcessColumns> row = {};
+    bool alive = true;
+  };
+
+  void ReadProcess(Process* process);
+  void ReadThreads(Process* process, uint64_t expected);
+  void FindNewThreads(Process* process);
+  bool ReadThread(const Process& process, Thread* thread);
+  void AppendThreadRows(pid_t pid, const Process& process);
+
+  const std::string procRoot_;
+  const double ticksPerSecond_;
+  const double pageBytes_;
+  CpuTimes cpuTimes_;
+  FdBudget fdBudget_;
+  std::map<pid_t, Process> processes_;
+  std::vector<pid_t> tids_;
+  std::vector<double> processRows_;
+  std::vector<double> threadRows_;
+  std::vector<double> cpuRows_;
+};
+
+}  // namespace corecast
+
+#endif  // CORECAST_SAMPLER_H_
