@@ -1,10 +1,20 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
+/** A fresh folder for thousands of small files: in memory where the host has such a place. */
+export function makeFolder(): string {
+  try {
+    accessSync('/dev/shm', constants.W_OK);
+    return mkdtempSync('/dev/shm/corecast-tree-');
+  } catch {
+    return mkdtempSync(join(tmpdir(), 'corecast-tree-'));
+  }
+}
+
 /** Files by path, written under a fresh temporary folder. Returns its path and what removes it. */
 export function makeTree(files: Readonly<Record<string, string>>): { root: string; remove(): void } {
-  const root = mkdtempSync(join(tmpdir(), 'corecast-tree-'));
+  const root = makeFolder();
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);

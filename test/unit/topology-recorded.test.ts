@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTopology } from '../../src/topology/read.js';
 import type { Cpu } from '../../src/topology/topology.js';
+import { makeFolder } from '../support/make-tree.js';
 
 /** hwloc's recorded hosts (BSD-3-Clause), kept beside the repository, not in it. */
 const RECORDED = join(import.meta.dirname, '../../../shared/topologies');
@@ -33,7 +33,7 @@ describe('hosts recorded by hwloc', () => {
     it(`${archive} is read as hwloc describes it`, (ctx) => {
       const file = join(RECORDED, `${archive}.tar.bz2`);
       if (!existsSync(file)) ctx.skip('the recorded hosts are not beside this checkout');
-      const folder = mkdtempSync(join(tmpdir(), 'corecast-recorded-'));
+      const folder = makeFolder();
       folders.push(folder);
       const unread = ['*/cpufreq', '*/cpuidle', '*/index[0-2]/[!lts]*'].map((part) => `--exclude=${part}`);
       const wanted = ['*/sys/devices/system/cpu', '*/sys/devices/system/node'];
