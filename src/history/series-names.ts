@@ -1,0 +1,75 @@
+import { isCorecastError } from '../lib/errors.js';
+import type { Db, Operation } from './database.js';
+import { frameJson, unframeJson } from './frame.js';
+import { type Key, SECTION, seriesIdKey, textKey } from './keys.js';
+import type { Series } from './open-series.js';
+
+/** Names the store keeps at most; retention frees those without samples. */
+const MAX_SERIES = 200_000;
+
+/** The value of a series' name. */
+export interface SeriesRecord {
+  readonly id: number;
+  /** Buckets of its oldest and newest chunk. */
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Gives series their numbers. */
+export class SeriesNames {
+  next = 1;
+  count = 0;
+
+  /** Finds or gives the number of each series that has none. Those that there is no room for come back. */
+  async number(db: Db, series: readonly Series[]): Promise<Series[]> {
+    const values = await db.getMany(series.map(({ name }) => textKey(SECTION.seriesName, name)));
+    const refused: Series[] = [];
+    for (const [i, one] of series.entries()) {
+      const record = parseSeriesRecord(values[i]);
+      if (record !== undefined) {
+        Object.assign(one, record, { changed: false });
+      } else if (this.count < MAX_SERIES) {
+        one.id = this.next++;
+        this.count++;
+      } else {
+        refused.push(one);
+      }
+    }
+    return refused;
+  }
+
+  /** Writes that name a series and say where its chunks are. */
+  operations({ name, id, first, last }: Series): Operation[] {
+    const record: SeriesRecord = { id, first, last };
+    return [
+      { type: 'put', key: textKey(SECTION.seriesName, name), value: frameJson(record) },
+      { type: 'put', key: seriesIdKey(id), value: frameJson(name) },
+    ];
+  }
+
+  removal(name: Key, id: number): Operation[] {
+    return [
+      { type: 'del', key: name },
+      { type: 'del', key: seriesIdKey(id) },
+    ];
+  }
+}
+
+/** undefined for a missing or damaged record: the series then gets a new number, its old chunks age out unseen. */
+export function parseSeriesRecord(framed: Uint8Array | undefined): SeriesRecord | undefined {
+  return parse<SeriesRecord>(framed);
+}
+
+export function parseSeriesName(framed: Uint8Array | undefined): string | undefined {
+  return parse<string>(framed);
+}
+
+function parse<T>(framed: Uint8Array | undefined): T | undefined {
+  if (framed === undefined) return undefined;
+  try {
+    return unframeJson<T>(framed);
+  } catch (error) {
+    if (isCorecastError(error, 'STORE_DAMAGED')) return undefined;
+    throw error;
+  }
+}
