@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { type handleServerStreamingCall, type handleUnaryCall, status } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
 import { CorecastError } from '../lib/errors.js';
+import type { Log } from '../lib/log.js';
 import type { Peer } from './control.js';
 import { toGrpcStatus } from './error-map.js';
 import { parsePeer } from './peer.js';
@@ -9,7 +9,7 @@ import { MALFORMED } from './proto.js';
 
 /** What the adapters below need of the server. */
 export interface CallScope {
-  readonly log: Logger;
+  readonly log: Log;
   /** Aborts when the server stops: streams and waiting calls end, so that clients reconnect to the next daemon. */
   readonly stopping: AbortSignal;
   /** Told of every finished call, for metrics. `code` is a gRPC status name. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
 import { CorecastError, type ErrorCode, type FieldViolation } from '../lib/errors.js';
+import type { Log } from '../lib/log.js';
 import { DETAILS_TRAILER, encodeStatusDetails } from './status-details.js';
 
 /** What each error is on the wire. Clients that want more than the status read ErrorInfo.reason. */
@@ -35,7 +35,7 @@ const MAX_DESCRIPTION = 200;
 const MAX_MESSAGE = 500;
 
 /** Turns anything that was thrown into a status. What a client cannot help is logged under an id that the client gets. */
-export function toGrpcStatus(error: unknown, log: Logger): StatusObject {
+export function toGrpcStatus(error: unknown, log: Log): StatusObject {
   if (!(error instanceof CorecastError) || error.code === 'INTERNAL') return internal(error, log);
   const code = GRPC_STATUS[error.code];
   const message = wireText(error.message, MAX_MESSAGE);
@@ -53,7 +53,7 @@ export function toGrpcStatus(error: unknown, log: Logger): StatusObject {
   });
 }
 
-function internal(error: unknown, log: Logger): StatusObject {
+function internal(error: unknown, log: Log): StatusObject {
   const errorId = randomUUID();
   log.error({ err: error, errorId }, 'a call failed for a reason that is a defect in corecast');
   const message = `internal error ${errorId}; the daemon's log says more under this id`;

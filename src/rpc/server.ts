@@ -2,11 +2,11 @@ import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
-import type { Logger } from 'pino';
 import { loopbackAddress } from '../config/address.js';
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../lib/errors.js';
+import type { Log } from '../lib/log.js';
 import type { HostAddon } from '../lib/native.js';
 import type { CallScope, FinishedCall } from './call.js';
 import type { Control } from './control.js';
@@ -22,7 +22,7 @@ export interface RpcServerParts {
   readonly control: Control;
   readonly config: Pick<Config, 'daemon' | 'limits'>;
   readonly addon: Pick<HostAddon, 'peerCredentials' | 'translatePid'>;
-  readonly log: Logger;
+  readonly log: Log;
   readonly clock: Clock;
   /** Where pid namespaces are read from; "/proc". */
   readonly procRoot: string;
@@ -126,7 +126,7 @@ function accept(
   socket: Socket,
   prepare: (socket: Socket) => void,
   injector: ConnectionInjector,
-  log: Logger,
+  log: Log,
 ): void {
   socket.on('error', (error) => log.debug({ err: error }, 'a connection failed'));
   try {

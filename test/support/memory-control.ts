@@ -1,0 +1,335 @@
+import type { Decision } from '../../src/balancer/decision.js';
+import type { Forecast } from '../../src/forecast/forecast.js';
+import type { ModelCard } from '../../src/forecast/network.js';
+import type { Signature } from '../../src/forecast/signature.js';
+import type { Run } from '../../src/history/records.js';
+import { CorecastError } from '../../src/lib/errors.js';
+import type { Reservation } from '../../src/reservation/reservation.js';
+import type {
+  ChannelRequest,
+  Control,
+  Directive,
+  HostView,
+  IngressReport,
+  Peer,
+  ReservationEvent,
+  ReserveCall,
+} from '../../src/rpc/control.js';
+
+const HALF = { q50: 0.5, q90: 0.7, q99: 0.9 };
+
+/**
+ * A Control over memory: four CPUs, one CPU a reservation, a queue. It keeps what it was told, so that tests of the RPC
+ * layer can see what reaches the daemon and what is left behind.
+ */
+export class MemoryControl implements Control {
+  readonly reservationsById = new Map<string, Reservation>();
+  readonly watchers = new Set<(event: ReservationEvent) => void>();
+  readonly waiting = new Set<ReserveCall>();
+  readonly peers: Peer[] = [];
+  readonly heartbeats: unknown[] = [];
+  readonly reports: IngressReport[] = [];
+  readonly recorded: Run[] = [];
+  readonly attached: { pid: number; peer: Peer }[] = [];
+  readonly requests: ChannelRequest[] = [];
+  sessionsOpen = 0;
+  sessionsClosed = 0;
+  pointsMade = 0;
+  trainingStopped = false;
+  admissionClosedReason = '';
+  sendDirective: ((directive: Directive) => void) | undefined;
+  /** Replaces predict's answer when a test wants it to fail. */
+  failure: (() => unknown) | undefined;
+  private token = 0;
+
+  async predict(request: ChannelRequest): Promise<Decision> {
+    if (this.failure !== undefined) throw this.failure();
+    this.requests.push(request);
+    return decisionFor(request.signature, '');
+  }
+
+  async reserve(call: ReserveCall, peer: Peer, signal: AbortSignal) {
+    this.peers.push(peer);
+    while (this.held().length >= 4) {
+      if (call.waitMs === 0) {
+        throw new CorecastError('NO_CAPACITY', 'all 4 CPUs are reserved', { retryAfterMs: 1_500 });
+      }
+      await this.room(call, signal);
+    }
+    const id = `r${++this.token}`;
+    const decision = decisionFor(call.signature, id);
+    const reservation: Reservation = {
+      id,
+      state: 'PENDING',
+      token: this.token,
+      name: call.name,
+      channelClass: call.channelClass,
+      priority: call.priority,
+      exclusive: call.exclusive,
+      cpus: [{ cpu: this.held().length, shareMilli: 1000 }],
+      createdMs: 1_700_000_000_000,
+      changedMs: 1_700_000_000_000,
+      deadlineMs: 1_700_000_010_000,
+      decisionId: decision.id,
+      rung: 0,
+      ladderRungs: call.ladderRungs,
+      uid: peer.uid,
+      reason: 'reserved',
+    };
+    this.change(reservation, 'reserved');
+    return { reservation, decision };
+  }
+
+  async attach(call: Parameters<Control['attach']>[0], peer: Peer) {
+    const before = this.lease(call.reservationId, call.token);
+    this.attached.push({ pid: call.process.pid, peer });
+    const reservation: Reservation = { ...before, state: 'ACTIVE', process: call.process };
+    this.change(reservation, 'attached');
+    const pin = {
+      threads: [{ tid: call.process.pid, name: 'ffmpeg', cpus: [0], verified: true }],
+      repaired: 1,
+    };
+    return { reservation, pin };
+  }
+
+  openSession(reservationId: string, token: number, peer: Peer, send: (directive: Directive) => void) {
+    this.lease(reservationId, token);
+    this.peers.push(peer);
+    this.sessionsOpen++;
+    this.sendDirective = send;
+    return {
+      heartbeat: async (message: unknown) => {
+        this.heartbeats.push(message);
+        return { leaseDeadlineMs: 1_700_000_020_000, reservation: this.lease(reservationId, token) };
+      },
+      closed: () => {
+        this.sessionsClosed++;
+      },
+    };
+  }
+
+  async release(call: { reservationId: string; token: number; reason: string }) {
+    const reservation: Reservation = {
+      ...this.lease(call.reservationId, call.token),
+      state: 'RELEASED',
+      cpus: [],
+    };
+    this.change(reservation, 'released', call.reason);
+    const usage = {
+      cpuSeconds: 12.5,
+      wallSeconds: 10,
+      mediaSeconds: 10,
+      meanCores: 1.25,
+      coreUsage: [0.9, 0.35],
+      horizons: [{ fromS: 0, toS: 10, meanCores: 1.25, maxCores: 1.5, forecastCores: HALF, coveredQ90: 0.9 }],
+    };
+    return { reservation, usage };
+  }
+
+  reservations(includeEnded: boolean) {
+    return [...this.reservationsById.values()]
+      .filter((reservation) => includeEnded || reservation.state !== 'RELEASED')
+      .map((reservation) => ({ reservation, usage: { usageCores: 0.4, forecastQ90Cores: 0.7, speed: 1 } }));
+  }
+
+  watch(listener: (event: ReservationEvent) => void) {
+    this.watchers.add(listener);
+    return () => this.watchers.delete(listener);
+  }
+
+  async explain(by: { decisionId: string } | { reservationId: string }) {
+    if ('reservationId' in by && this.reservationsById.has(by.reservationId)) {
+      return { decision: decisionFor(SIGNATURE, by.reservationId) };
+    }
+    throw new CorecastError('NOT_FOUND', `no decision ${JSON.stringify(by)}`);
+  }
+
+  async host(): Promise<HostView> {
+    return {
+      hostname: 'encoder-7',
+      daemonVersion: '0.1.0',
+      cpuModel: 'Four-CPU test host',
+      speedFactor: 1.25,
+      topology: {
+        cpus: [0, 1, 2, 3].map((cpu) => ({
+          cpu,
+          core: cpu,
+          l3: 0,
+          node: 0,
+          package: 0,
+          kind: 'performance' as const,
+          capacity: 1024,
+          online: cpu !== 3,
+          housekeeping: cpu === 0,
+        })),
+        schedulable: [1, 2],
+        housekeeping: [0],
+        distance: new Map(),
+      },
+      reservedMilli: new Map([[1, 400]]),
+      sample: undefined,
+      forecast: undefined,
+      admissionClosedReason: this.admissionClosedReason,
+      ingress: this.reports,
+    };
+  }
+
+  reportIngress(reports: readonly IngressReport[]) {
+    this.reports.push(...reports);
+  }
+
+  async *query() {
+    for (let chunk = 0; chunk < 10_000; chunk++) {
+      const points = Array.from({ length: 5_000 }, (_, i) => ({ atMs: chunk * 5_000 + i, value: i / 10 }));
+      this.pointsMade += points.length;
+      yield { series: 'host.busy', points };
+      if (chunk % 8 === 7) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async seriesNames() {
+    return ['host.busy', 'channel.r1.cores'];
+  }
+
+  async recordRun(run: Run, peer: Peer) {
+    if (peer.uid !== 0) throw new CorecastError('PERMISSION_DENIED', 'only root may record runs');
+    this.recorded.push(run);
+  }
+
+  async *runs() {
+    yield* this.recorded;
+  }
+
+  async models() {
+    return [{ card: CARD, inUse: true }];
+  }
+
+  async *train(options: { seed: number; maxEpochs: number }, signal: AbortSignal) {
+    const progress = { maxEpochs: options.maxEpochs, trainingLoss: 0.5, validationLoss: 0.6 };
+    for (let epoch = 1; epoch < options.maxEpochs; epoch++) {
+      if (signal.aborted) {
+        this.trainingStopped = true;
+        throw new CorecastError('CANCELLED', 'training was stopped');
+      }
+      yield { ...progress, epoch, remainingSeconds: options.maxEpochs - epoch };
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const result = { model: { card: CARD, inUse: false }, promoted: false, reason: 'no better than now' };
+    yield { ...progress, epoch: options.maxEpochs, remainingSeconds: 0, result };
+  }
+
+  async promote(modelId: string) {
+    if (modelId !== CARD.id) throw new CorecastError('NOT_FOUND', `no model ${modelId}`);
+    return { card: CARD, inUse: true };
+  }
+
+  async rollback() {
+    return { card: CARD, inUse: true };
+  }
+
+  /** Tells all watchers of one change of one reservation. */
+  change(reservation: Reservation, event: string, reason = '') {
+    this.reservationsById.set(reservation.id, reservation);
+    for (const watcher of [...this.watchers]) watcher({ reservation, event, reason });
+  }
+
+  private held() {
+    return [...this.reservationsById.values()].filter((one) => one.cpus.length > 0);
+  }
+
+  private lease(id: string, token: number): Reservation {
+    const reservation = this.reservationsById.get(id);
+    if (reservation === undefined) throw new CorecastError('NOT_FOUND', `no reservation ${id}`);
+    if (reservation.token !== token) {
+      throw new CorecastError('STALE_TOKEN', `token ${token} was superseded by ${reservation.token}`);
+    }
+    return reservation;
+  }
+
+  private room(call: ReserveCall, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (end: () => void) => {
+        this.waiting.delete(call);
+        unwatch();
+        signal.removeEventListener('abort', onAbort);
+        end();
+      };
+      const unwatch = this.watch(() => leave(resolve));
+      const onAbort = () => leave(() => reject(new CorecastError('CANCELLED', 'left the queue')));
+      signal.addEventListener('abort', onAbort);
+      this.waiting.add(call);
+    });
+  }
+}
+
+export const SIGNATURE: Signature = {
+  input: { codec: 'h264', width: 1280, height: 720, fps: 25, bitrateBps: 3_000_000, bitDepth: 8 },
+  outputs: [
+    {
+      encoder: 'libx264',
+      preset: 'veryfast',
+      width: 1280,
+      height: 720,
+      fps: 25,
+      rate: { bitrateBps: 2_500_000 },
+      bitDepth: 8,
+      options: {},
+    },
+  ],
+  complexity: { spatial: 42.5 },
+};
+
+/** The same signature as a message. */
+export const SIGNATURE_MESSAGE = {
+  input: SIGNATURE.input,
+  outputs: [
+    {
+      encoder: 'libx264',
+      preset: 'veryfast',
+      width: 1280,
+      height: 720,
+      fps: 25,
+      bitrateBps: 2_500_000,
+      bitDepth: 8,
+      options: {},
+    },
+  ],
+  complexity: SIGNATURE.complexity,
+};
+
+const FORECAST: Forecast = {
+  source: 'cost_table',
+  modelId: '',
+  cpuCount: 1,
+  horizons: [{ fromS: 0, toS: 10, demand: HALF, coreUsage: [HALF], hostLoad: HALF }],
+  notes: ['no model yet'],
+};
+
+const CARD = {
+  format: 1,
+  id: 'baseline-1',
+  origin: 'baseline',
+  trainedMs: 1_700_000_000_000,
+  seed: 1,
+  scores: [{ method: 'lstm', mapePercent: 9.5, pinball90: 0.05, coverage90: 0.9 }],
+  trainingRuns: 100,
+  validationRuns: 20,
+  note: 'ships with corecast',
+} as unknown as ModelCard;
+
+function decisionFor(signature: Signature, reservationId: string): Decision {
+  return {
+    id: `d-${reservationId}`,
+    atMs: 1_700_000_000_000,
+    outcome: 'ACCEPTED',
+    reasons: [
+      { code: 'FITS', text: 'fits', needed: 700, available: 1000, unit: 'thousandths', passed: true },
+    ],
+    signature,
+    forecast: FORECAST,
+    candidates: [FORECAST],
+    cpus: [{ cpu: 0, shareMilli: 1000 }],
+    retryAfterMs: 0,
+    reservationId,
+  };
+}
