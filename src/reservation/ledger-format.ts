@@ -44,6 +44,8 @@ export interface LedgerRecord {
   readonly request?: ChannelRequest;
   /** The shares were guessed from the kernel's masks, because the ledger had lost the record. */
   readonly sharesGuessed: boolean;
+  /** The holder said that it is about to replace its process. */
+  readonly restarting: boolean;
 }
 
 /** The first answer to a mutating call. */

@@ -57,6 +57,7 @@ export class Ledger {
   readonly #clock: Clock;
   readonly #keepEndedMs: () => number;
   readonly #records = new Map<string, LedgerRecord>();
+  readonly #live = new Map<string, LedgerRecord>();
   /** By record or answer key. */
   readonly #sums = new Map<string, string>();
   /** Monotonic times, oldest first: wall clock jumps must not remove what people still need. */
@@ -81,6 +82,7 @@ export class Ledger {
     const age = (wallMs: number) => Math.min(Math.max(0, clock.nowMs() - wallMs), keepEndedMs());
     for (const [id, { record, sum }] of contents.records) {
       this.#records.set(id, record);
+      if (!hasEnded(record.reservation.state)) this.#live.set(id, record);
       this.#sums.set(recordKey(id), sum);
     }
     const ended = [...this.#records.values()].filter(({ reservation }) => hasEnded(reservation.state));
@@ -100,6 +102,11 @@ export class Ledger {
 
   records(): IterableIterator<LedgerRecord> {
     return this.#records.values();
+  }
+
+  /** Those that have not ended. Ended ones are many, and decisions ask often. */
+  live(): IterableIterator<LedgerRecord> {
+    return this.#live.values();
   }
 
   /** A fencing token above every one issued before. It is on the disk with the next commit. */
@@ -232,8 +239,13 @@ export class Ledger {
     for (const record of mutation.records ?? []) {
       const { id, state } = record.reservation;
       this.#records.set(id, record);
-      if (hasEnded(state)) this.#endedAt.set(id, now);
-      else assert(!this.#endedAt.has(id), `reservation ${id} came back from its end`);
+      if (hasEnded(state)) {
+        this.#live.delete(id);
+        this.#endedAt.set(id, now);
+      } else {
+        assert(!this.#endedAt.has(id), `reservation ${id} came back from its end`);
+        this.#live.set(id, record);
+      }
     }
     if (mutation.answer !== undefined) {
       const { key, answer } = mutation.answer;
@@ -245,6 +257,7 @@ export class Ledger {
       const id = this.#recordAt(key)?.reservation.id;
       if (id === undefined) continue;
       this.#records.delete(id);
+      this.#live.delete(id);
       this.#endedAt.delete(id);
     }
   }

@@ -1,0 +1,119 @@
+import { candidateCpuCounts, decide, type Verdict } from '../balancer/decide.js';
+import type { Decision, Outcome } from '../balancer/decision.js';
+import type { Forecast } from '../forecast/forecast.js';
+import { CorecastError, messageOf } from '../lib/errors.js';
+import type { ChannelRequest } from '../rpc/control.js';
+import type { Book } from './book.js';
+import type { ReservationDeps } from './deps.js';
+import { holdsCpus } from './reservation.js';
+
+/** Forecasts of one request, and when they were made. */
+export interface Forecasts {
+  readonly candidates: readonly Forecast[];
+  readonly atMs: number;
+}
+
+/** The place of a request among those that wait. */
+export interface Place {
+  /** Waiting requests that this one must let go first. */
+  readonly ahead: number;
+  readonly queued: number;
+}
+
+/** Brings what the balancer decides on together, and makes its verdict a decision that is kept. */
+export class Admission {
+  readonly #deps: ReservationDeps;
+  readonly #book: Book;
+  readonly #soonestEndMs: () => number | undefined;
+
+  constructor(deps: ReservationDeps, book: Book, soonestEndMs: () => number | undefined) {
+    this.#deps = deps;
+    this.#book = book;
+    this.#soonestEndMs = soonestEndMs;
+  }
+
+  /** Slow (a model run): made before the turn in which the decision falls. */
+  async forecast(request: ChannelRequest): Promise<Forecasts> {
+    const schedulable = this.#deps.topology().schedulable.length;
+    const candidates = await this.#deps.forecaster.forecast({
+      signature: request.signature,
+      host: this.#deps.host().window,
+      candidates: candidateCpuCounts(request, schedulable),
+      schedulableCpus: schedulable,
+    });
+    return { candidates, atMs: this.#deps.clock.monotonicMs() };
+  }
+
+  /** Synchronous: whoever takes the CPUs of the verdict in the same turn has them alone. */
+  decide(request: ChannelRequest, forecasts: Forecasts, place: Place): Verdict {
+    const { now, memory } = this.#deps.host();
+    const expectedReleaseMs = this.#soonestEndMs();
+    const topology = this.#deps.topology();
+    let channels = 0;
+    for (const { state } of this.#book.held()) if (holdsCpus(state)) channels++;
+    return decide({
+      request,
+      forecasts: forecasts.candidates,
+      topology,
+      occupancy: this.#book.occupancy(topology),
+      host: now,
+      limits: this.#deps.limits(),
+      smtCoreMilli: this.#deps.smtCoreMilli(),
+      memory,
+      ingressReservedBps: this.#ingressReservedBps(),
+      channels,
+      queuedAhead: place.ahead,
+      queued: place.queued,
+      closedReason: this.#deps.closedReason(),
+      ...(expectedReleaseMs === undefined ? {} : { expectedReleaseMs }),
+    });
+  }
+
+  decision(
+    request: ChannelRequest,
+    forecasts: Forecasts,
+    verdict: Verdict,
+    outcome: Outcome,
+    reservationId: string,
+  ): Decision {
+    return {
+      id: this.#deps.newId(),
+      atMs: this.#deps.clock.nowMs(),
+      outcome,
+      reasons: verdict.reasons,
+      signature: request.signature,
+      forecast: verdict.forecast,
+      candidates: forecasts.candidates,
+      cpus: outcome === 'ACCEPTED' ? verdict.cpus : [],
+      retryAfterMs: verdict.retryAfterMs,
+      reservationId,
+    };
+  }
+
+  /** The decision is explained later; that the history cannot take it stops no channel. */
+  async keep(decision: Decision): Promise<void> {
+    try {
+      await this.#deps.history.putDecision(decision);
+    } catch (error) {
+      this.#deps.log.warn({ decision: decision.id, error: messageOf(error) }, 'a decision was not kept');
+    }
+  }
+
+  #ingressReservedBps(): number {
+    let sum = 0;
+    for (const { reservation, request } of this.#book.ledger.live()) {
+      if (holdsCpus(reservation.state)) sum += request?.signature.input.bitrateBps ?? 0;
+    }
+    return sum;
+  }
+}
+
+/** What the caller is told when the answer is no. */
+export function refusal(decision: Decision, because: string): CorecastError {
+  const failed = decision.reasons.find((reason) => !reason.passed);
+  const text = failed?.text ?? 'it does not fit';
+  return new CorecastError('NO_CAPACITY', `${because}: ${text}`, {
+    ...(decision.retryAfterMs > 0 ? { retryAfterMs: decision.retryAfterMs } : {}),
+    metadata: { decision_id: decision.id, reason: failed?.code ?? '', reason_text: text },
+  });
+}

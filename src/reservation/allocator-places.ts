@@ -1,0 +1,137 @@
+import type { HostIndex } from './allocator-host.js';
+import type { OccupancyIndex } from './allocator-occupancy.js';
+
+/** Up to this many cells or nodes, every combination is offered; beyond, the emptiest or nearest ones together. */
+const COMBINE_ALL = 6;
+
+/** One part of the host to look in: its cores. */
+export type Place = readonly number[];
+
+/** What a request needs at the least: places with less are not offered. */
+export interface Need {
+  readonly slots: number;
+  readonly milli: number;
+}
+
+/**
+ * The places worth looking in, as levels in the order of preference. Any placement of an earlier level is better than
+ * any of a later one. Within a level the fullest place comes first, and a caller that has found what it wants may stop.
+ */
+export function* placeLevels(occupancy: OccupancyIndex, need: Need): Generator<Iterable<Place>> {
+  const { host } = occupancy;
+  yield oneCell(occupancy, need);
+  yield oneL3(occupancy, need);
+  yield oneNode(occupancy, need);
+  if (host.nodeCells.length > 1) yield severalNodes(occupancy, need);
+}
+
+/** For a request that wants to stay where it is: its own cells, its own nodes, and the whole host. */
+export function* placesAround(occupancy: OccupancyIndex, preferred: Iterable<number>): Generator<Place> {
+  const { host } = occupancy;
+  const cells = new Set<number>();
+  for (const slot of preferred) cells.add(host.cellOf[host.coreOf[slot]!]!);
+  const near = new Set([...cells].flatMap((cell) => host.nodeCells[host.cells[cell]!.node]!));
+  yield coresOf(host, [...cells]);
+  if (near.size > cells.size) yield coresOf(host, [...near]);
+  if (host.cells.length > near.size) yield everyCore(host);
+}
+
+export function everyCore(host: HostIndex): Place {
+  return Array.from(host.siblings, (_, core) => core);
+}
+
+function* oneCell(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+  const { host, cellFree } = occupancy;
+  const enough = host.cells.flatMap((cell, number) =>
+    cell.slots >= need.slots && cellFree[number]! >= need.milli ? [number] : [],
+  );
+  for (const cell of fullestFirst(enough, (number) => cellFree[number]!)) yield host.cells[cell]!.cores;
+}
+
+/** L3s that NUMA nodes divide. */
+function* oneL3(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+  const divided = occupancy.host.l3Cells.filter(
+    (cells) => cells.length > 1 && suffice(occupancy, cells, need),
+  );
+  for (const cells of fullestFirst(divided, (members) => freeOf(occupancy, members))) {
+    yield coresOf(occupancy.host, cells);
+  }
+}
+
+function* oneNode(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+  const divided = occupancy.host.nodeCells.filter(
+    (cells) => cells.length > 1 && suffice(occupancy, cells, need),
+  );
+  for (const cells of fullestFirst(divided, (members) => freeOf(occupancy, members))) {
+    for (const chosen of combinations(cells, (cell) => -occupancy.cellFree[cell]!)) {
+      if (suffice(occupancy, chosen, need)) yield coresOf(occupancy.host, chosen);
+    }
+  }
+}
+
+/** Few nodes before many, and near ones before far ones. */
+function* severalNodes(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+  const { host } = occupancy;
+  const all = host.nodeCells.map((_, node) => node);
+  const seeds = all.length <= COMBINE_ALL ? [0] : all;
+  const candidates = seeds.flatMap((seed) => [...combinations(all, (node) => distance(host, seed, node))]);
+  const sized = candidates
+    .map((nodes) => ({ nodes, span: spanOf(host, nodes), cells: nodes.flatMap((n) => host.nodeCells[n]!) }))
+    .filter(({ cells }) => suffice(occupancy, cells, need))
+    .sort((a, b) => a.nodes.length - b.nodes.length || a.span - b.span);
+  for (const { cells } of sized) yield coresOf(host, cells);
+}
+
+/**
+ * Groups of two or more, small ones first: all of them where there are few members, else the first two, three … in
+ * order of rank.
+ */
+function* combinations(members: readonly number[], rank: (member: number) => number): Generator<number[]> {
+  if (members.length > COMBINE_ALL) {
+    const ranked = [...members].sort((a, b) => rank(a) - rank(b));
+    for (let size = 2; size <= ranked.length; size++) yield ranked.slice(0, size);
+    return;
+  }
+  const subsets: number[][] = [];
+  for (let bits = 1; bits < 1 << members.length; bits++) {
+    const subset = members.filter((_, i) => (bits >> i) & 1);
+    if (subset.length > 1) subsets.push(subset);
+  }
+  yield* subsets.sort((a, b) => a.length - b.length);
+}
+
+function fullestFirst<T>(places: T[], free: (place: T) => number): T[] {
+  return places
+    .map((place) => ({ place, free: free(place) }))
+    .sort((a, b) => a.free - b.free)
+    .map(({ place }) => place);
+}
+
+function suffice(occupancy: OccupancyIndex, cells: readonly number[], need: Need): boolean {
+  let slots = 0;
+  for (const cell of cells) slots += occupancy.host.cells[cell]!.slots;
+  return slots >= need.slots && freeOf(occupancy, cells) >= need.milli;
+}
+
+function freeOf(occupancy: OccupancyIndex, cells: readonly number[]): number {
+  let free = 0;
+  for (const cell of cells) free += occupancy.cellFree[cell]!;
+  return free;
+}
+
+function coresOf(host: HostIndex, cells: readonly number[]): number[] {
+  return cells.flatMap((cell) => [...host.cells[cell]!.cores]);
+}
+
+function spanOf(host: HostIndex, nodes: readonly number[]): number {
+  let span = 0;
+  for (const a of nodes) for (const b of nodes) span += distance(host, a, b);
+  return span;
+}
+
+const UNKNOWN_DISTANCE = 20;
+
+function distance(host: HostIndex, a: number, b: number): number {
+  const from = host.topology.distance.get(host.nodeNumber[a]!);
+  return from?.get(host.nodeNumber[b]!) ?? (a === b ? 0 : UNKNOWN_DISTANCE);
+}

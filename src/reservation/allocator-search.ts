@@ -1,0 +1,370 @@
+import type { OccupancyIndex } from './allocator-occupancy.js';
+
+/**
+ * What makes one placement better than another: the first number that differs decides, less is better.
+ *   moved      CPUs that are not among the preferred ones (0 when none are preferred)
+ *   severalL3s 1 when it spans more than one L3
+ *   nodes, l3s how many it spans
+ *   wrongKind  CPUs of the kind that the class does not prefer, on hybrid hosts
+ *   cores      physical cores it touches: both siblings of one core rather than one of each of two
+ *   l3Free     thousandths free in the L3s it touches: the fullest place it fits
+ *   coreFree, cpuFree   the same for its cores and CPUs
+ */
+export const SCORE = [
+  'moved',
+  'severalL3s',
+  'nodes',
+  'l3s',
+  'wrongKind',
+  'cores',
+  'l3Free',
+  'coreFree',
+  'cpuFree',
+] as const;
+
+const [MOVED, SEVERAL_L3S, NODES, L3S, WRONG_KIND, CORES, L3_FREE, CORE_FREE, CPU_FREE] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8,
+] as const;
+
+/** Radixes of the order in which slots are tried; their product stays below 2^53. */
+const SLOT_RADIX = 65_536;
+const FREE_RADIX = 1_024;
+const ROOM_RADIX = 65_536;
+const HOLDS_RADIX = 16;
+
+/**
+ * Depth-first branch and bound over "which CPU does the next largest share get". It keeps the best placement it has
+ * seen across every place it was run on. It is exact while its budget of steps lasts:
+ *   - of CPUs on one core only the fullest that fits need be tried (swapping it with a later, smaller share is no loss);
+ *   - cores of one cell with the same room, CPUs and preference stand for each other;
+ *   - a set of CPUs taken for the same number of shares need be looked at once.
+ * The order in which it tries makes the first placement found a good one: preferred CPUs, the node, cell and core it
+ * already uses, the right kind, cores that hold more of what is left, and of those the fullest.
+ */
+export class PlaceSearch {
+  /** Slots of the best placement, in the order of the shares; undefined while there is none. */
+  best: Int32Array | undefined;
+  readonly bestScore = new Float64Array(SCORE.length).fill(Number.POSITIVE_INFINITY);
+  /** The budget of the last run() ended before its search did. */
+  exhausted = false;
+
+  readonly #occupancy: OccupancyIndex;
+  readonly #shares: readonly number[];
+  readonly #preferred: ReadonlySet<number> | undefined;
+  readonly #wrongKind: 0 | 1 | undefined;
+  readonly #room: Int32Array;
+  readonly #taken: Uint8Array;
+  readonly #slots: Int32Array;
+  readonly #score = new Float64Array(SCORE.length);
+  readonly #onCore: Uint16Array;
+  readonly #onCell: Uint16Array;
+  readonly #onL3: Uint16Array;
+  readonly #onNode: Uint16Array;
+  readonly #l3Free: Float64Array;
+  #cores: readonly number[] = [];
+  #steps = 0;
+  #proving = false;
+  #firstOnly = false;
+  #seen = new Set<string>();
+
+  /**
+   * `shares` descending. `wrongKind` is the value of HostIndex.efficient to avoid. `wholeCores` looks only at cores that
+   * are entirely free and can be owned whole.
+   */
+  constructor(
+    occupancy: OccupancyIndex,
+    shares: readonly number[],
+    options: { preferred?: ReadonlySet<number>; wrongKind?: 0 | 1; wholeCores: boolean },
+  ) {
+    const { host } = occupancy;
+    this.#occupancy = occupancy;
+    this.#shares = shares;
+    this.#preferred = options.preferred;
+    this.#wrongKind = host.hybrid ? options.wrongKind : undefined;
+    this.#room = options.wholeCores ? wholeCoreRoom(occupancy) : occupancy.room.slice();
+    this.#taken = new Uint8Array(host.cpuOf.length);
+    this.#slots = new Int32Array(shares.length);
+    this.#onCore = new Uint16Array(host.siblings.length);
+    this.#onCell = new Uint16Array(host.cells.length);
+    this.#onL3 = new Uint16Array(host.l3Cells.length);
+    this.#onNode = new Uint16Array(host.nodeCells.length);
+    this.#l3Free = Float64Array.from(host.l3Cells, (cells) =>
+      cells.reduce((sum, cell) => sum + occupancy.cellFree[cell]!, 0),
+    );
+  }
+
+  /**
+   * Looks for a better placement on these cores; at most `budget` steps. With `firstOnly` any placement will do: the
+   * question is whether there is one. True when it found a better one.
+   */
+  run(cores: readonly number[], budget: number, firstOnly = false): boolean {
+    const before = this.best;
+    this.#cores = cores;
+    this.#steps = budget;
+    this.#proving = false;
+    this.#firstOnly = firstOnly;
+    this.exhausted = false;
+    this.#seen.clear();
+    this.#step(0);
+    return this.best !== before;
+  }
+
+  /** Room of a core as this search sees it. */
+  roomOf(core: number): number {
+    return this.#room[core]!;
+  }
+
+  /**
+   * False when no placement can exist: for some share, too few CPUs could hold one of its size even if all larger ones
+   * shrank to it, or the sum does not fit. Never false where a placement exists.
+   */
+  mayFit(cores: readonly number[], from = 0): boolean {
+    const shares = this.#shares;
+    for (let k = shares.length - 1; k >= from; k--) {
+      if (k < shares.length - 1 && shares[k] === shares[k + 1]) continue;
+      if (!this.#holdEach(cores, shares[k]!, k - from + 1)) return false;
+    }
+    return this.#holdSum(cores, from);
+  }
+
+  #holdEach(cores: readonly number[], share: number, wanted: number): boolean {
+    const { free, host } = this.#occupancy;
+    let held = 0;
+    for (let i = 0; i < cores.length; i++) {
+      const core = cores[i]!;
+      let most = Math.floor(this.#room[core]! / share);
+      for (let slot = host.firstSlot[core]!; most > 0 && slot < host.firstSlot[core + 1]!; slot++) {
+        if (this.#taken[slot] === 1 || free[slot]! < share) continue;
+        most--;
+        if (++held >= wanted) return true;
+      }
+    }
+    return false;
+  }
+
+  #holdSum(cores: readonly number[], from: number): boolean {
+    let missing = 0;
+    for (let k = from; k < this.#shares.length; k++) missing += this.#shares[k]!;
+    for (let i = 0; i < cores.length && missing > 0; i++) missing -= this.#mostOf(cores[i]!, from);
+    return missing <= 0;
+  }
+
+  /**
+   * The most that any of the shares from `from` on can make of a core's room, exactly for up to two open CPUs: on a
+   * crowded host this is what tells that a core must stay partly empty.
+   */
+  #mostOf(core: number, from: number): number {
+    const { free, host } = this.#occupancy;
+    const room = this.#room[core]!;
+    let open = 0;
+    let offered = 0;
+    let large = 0;
+    let small = 0;
+    for (let slot = host.firstSlot[core]!; slot < host.firstSlot[core + 1]!; slot++) {
+      if (this.#taken[slot] === 1) continue;
+      open++;
+      offered += free[slot]!;
+      small = Math.max(small, Math.min(large, free[slot]!));
+      large = Math.max(large, free[slot]!);
+    }
+    if (open > 2) return Math.min(offered, room);
+    return this.#mostOfTwo(from, Math.min(large, room), open === 2 ? small : 0, room);
+  }
+
+  /** Largest a + b of two of the shares from `from` on, or of one: a <= large, b <= small, a + b <= room. */
+  #mostOfTwo(from: number, large: number, small: number, room: number): number {
+    const shares = this.#shares;
+    let most = 0;
+    let partner = shares.length;
+    for (let a = from; a < shares.length; a++) {
+      if (shares[a]! > large) continue;
+      most = Math.max(most, shares[a]!);
+      if (small === 0) break;
+      const left = Math.min(small, room - shares[a]!);
+      while (partner - 1 > from && shares[partner - 1]! <= left) partner--;
+      const b = Math.max(partner, a + 1);
+      if (b < shares.length && shares[b]! <= left) most = Math.max(most, shares[a]! + shares[b]!);
+      if (most === room) break;
+    }
+    return most;
+  }
+
+  /** Places share i and all after it. True when the search is over. */
+  #step(i: number): boolean {
+    if (i === this.#shares.length) {
+      this.best = this.#slots.slice();
+      this.bestScore.set(this.#score);
+      return this.#firstOnly;
+    }
+    if (this.#proving && this.#wasSeen(i)) return false;
+    // Once there is a placement the score alone prunes better than this does.
+    if (this.#proving && this.best === undefined && !this.mayFit(this.#cores, i)) return false;
+    const tried: string[] = [];
+    let after = -1;
+    for (;;) {
+      const key = this.#next(i, after, tried);
+      if (key === Number.POSITIVE_INFINITY) return false;
+      if (this.#steps-- <= 0) {
+        this.exhausted = true;
+        return true;
+      }
+      after = key;
+      const slot = key % SLOT_RADIX;
+      this.#take(i, slot);
+      const over = this.#better() && this.#step(i + 1);
+      this.#give(i, slot);
+      if (over) return true;
+      this.#proving = true;
+      const profile = this.#profile(slot);
+      if (profile !== undefined) tried.push(profile);
+    }
+  }
+
+  /** The key of the next slot to try for share i; keys ascend in the order of trying and end in the slot. */
+  #next(i: number, after: number, tried: readonly string[]): number {
+    const { free, host } = this.#occupancy;
+    const share = this.#shares[i]!;
+    let next = Number.POSITIVE_INFINITY;
+    for (let c = 0; c < this.#cores.length; c++) {
+      const core = this.#cores[c]!;
+      if (this.#room[core]! < share) continue;
+      let tightest = -1;
+      let tightestPreferred = -1;
+      for (let slot = host.firstSlot[core]!; slot < host.firstSlot[core + 1]!; slot++) {
+        if (this.#taken[slot] === 1 || free[slot]! < share) continue;
+        if (this.#preferred?.has(slot)) {
+          if (tightestPreferred < 0 || free[slot]! < free[tightestPreferred]!) tightestPreferred = slot;
+        } else if (tightest < 0 || free[slot]! < free[tightest]!) tightest = slot;
+      }
+      if (tightest < 0 && tightestPreferred < 0) continue;
+      const base = this.#coreKey(i, core);
+      if (tightestPreferred >= 0) {
+        const key = this.#slotKey(base, tightestPreferred, true);
+        if (key > after && key < next && !this.#isTried(tried, tightestPreferred)) next = key;
+      }
+      if (tightest >= 0) {
+        const key = this.#slotKey(base, tightest, false);
+        if (key > after && key < next && !this.#isTried(tried, tightest)) next = key;
+      }
+    }
+    return next;
+  }
+
+  #coreKey(i: number, core: number): number {
+    const { host } = this.#occupancy;
+    const cell = host.cellOf[core]!;
+    let key = this.#onNode[host.cells[cell]!.node] === 0 ? 1 : 0;
+    key = key * 2 + (this.#onCell[cell] === 0 ? 1 : 0);
+    key = key * 2 + (host.efficient[core] === this.#wrongKind ? 1 : 0);
+    const used = this.#onCore[core]! > 0;
+    key = key * 2 + (used ? 0 : 1);
+    key = key * HOLDS_RADIX + (used ? 0 : HOLDS_RADIX - 1 - this.#holds(i, core));
+    return key * ROOM_RADIX + Math.min(ROOM_RADIX - 1, this.#room[core]!);
+  }
+
+  #slotKey(base: number, slot: number, preferred: boolean): number {
+    const key = (base * FREE_RADIX + this.#occupancy.free[slot]!) * SLOT_RADIX + slot;
+    if (this.#preferred === undefined || preferred) return key;
+    return key + PREFERENCE_WEIGHT;
+  }
+
+  /** How many of the shares from i on this core could hold beside share i, at most HOLDS_RADIX - 1. */
+  #holds(i: number, core: number): number {
+    const { free, host } = this.#occupancy;
+    const first = host.firstSlot[core]!;
+    const end = host.firstSlot[core + 1]!;
+    if (end - first === 1 || i + 1 >= this.#shares.length) return 0;
+    const least = this.#shares[this.#shares.length - 1]!;
+    let more = -1;
+    for (let slot = first; slot < end; slot++) if (this.#taken[slot] === 0 && free[slot]! >= least) more++;
+    const byRoom = Math.floor((this.#room[core]! - this.#shares[i]!) / least);
+    return Math.max(0, Math.min(more, byRoom, this.#shares.length - 1 - i, HOLDS_RADIX - 1));
+  }
+
+  #take(i: number, slot: number): void {
+    this.#slots[i] = slot;
+    this.#count(slot, this.#shares[i]!, 1);
+  }
+
+  #give(i: number, slot: number): void {
+    this.#count(slot, this.#shares[i]!, -1);
+  }
+
+  #count(slot: number, share: number, sign: 1 | -1): void {
+    const { free, coreFree, host } = this.#occupancy;
+    const core = host.coreOf[slot]!;
+    const cell = host.cellOf[core]!;
+    const { l3, node } = host.cells[cell]!;
+    const score = this.#score;
+    this.#taken[slot] = sign === 1 ? 1 : 0;
+    this.#room[core]! -= sign * share;
+    this.#onCell[cell]! += sign;
+    if (entered(this.#onCore, core, sign)) {
+      score[CORES]! += sign;
+      score[CORE_FREE]! += sign * coreFree[core]!;
+    }
+    if (entered(this.#onL3, l3, sign)) {
+      score[L3S]! += sign;
+      score[L3_FREE]! += sign * this.#l3Free[l3]!;
+      score[SEVERAL_L3S] = score[L3S]! > 1 ? 1 : 0;
+    }
+    if (entered(this.#onNode, node, sign)) score[NODES]! += sign;
+    if (this.#preferred !== undefined && !this.#preferred.has(slot)) score[MOVED]! += sign;
+    if (host.efficient[core] === this.#wrongKind) score[WRONG_KIND]! += sign;
+    score[CPU_FREE]! += sign * free[slot]!;
+  }
+
+  /** No number of the score falls as shares are added, so a partial score no better than the best can be left. */
+  #better(): boolean {
+    for (let k = 0; k < SCORE.length; k++) {
+      if (this.#score[k]! !== this.bestScore[k]!) return this.#score[k]! < this.bestScore[k]!;
+    }
+    return false;
+  }
+
+  /** The CPUs taken, and what is left of their cores where a core has more: the rest of the search sees no more. */
+  #wasSeen(i: number): boolean {
+    const { host } = this.#occupancy;
+    const state = Array.from(this.#slots.subarray(0, i).slice().sort(), (slot) => {
+      const core = host.coreOf[slot]!;
+      const alone = host.firstSlot[core + 1]! - host.firstSlot[core]! === 1;
+      return alone ? slot : `${slot}:${this.#room[core]}`;
+    }).join();
+    if (this.#seen.has(state)) return true;
+    this.#seen.add(state);
+    return false;
+  }
+
+  #isTried(tried: readonly string[], slot: number): boolean {
+    return tried.length > 0 && tried.includes(this.#profile(slot) ?? '');
+  }
+
+  /** Equal for CPUs that stand for each other; undefined on a core that is in use, which is like no other. */
+  #profile(slot: number): string | undefined {
+    const { free, host } = this.#occupancy;
+    const core = host.coreOf[slot]!;
+    if (this.#onCore[core]! > 0) return undefined;
+    const cpus: string[] = [];
+    for (let other = host.firstSlot[core]!; other < host.firstSlot[core + 1]!; other++) {
+      cpus.push(`${free[other]}${this.#preferred?.has(other) ? 'p' : ''}`);
+    }
+    const chosen = `${free[slot]}${this.#preferred?.has(slot) ? 'p' : ''}`;
+    const where = this.#firstOnly ? '' : `${host.cellOf[core]}/${host.efficient[core]}`;
+    return `${where}/${this.#room[core]}/${chosen}/${cpus.sort().join()}`;
+  }
+}
+
+/** Above every key without it: keys end below 2 * 2 * 2 * 2 * HOLDS * ROOM * FREE * SLOT = 2^50. */
+const PREFERENCE_WEIGHT = 16 * HOLDS_RADIX * ROOM_RADIX * FREE_RADIX * SLOT_RADIX;
+
+function entered(counts: Uint16Array, at: number, sign: 1 | -1): boolean {
+  const before = counts[at]!;
+  counts[at] = before + sign;
+  return sign === 1 ? before === 0 : before === 1;
+}
+
+function wholeCoreRoom(occupancy: OccupancyIndex): Int32Array {
+  return occupancy.room.map((room, core) =>
+    occupancy.host.whole[core] === 1 && room === occupancy.capacity[core] ? room : 0,
+  );
+}

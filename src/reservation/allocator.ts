@@ -1,0 +1,215 @@
+/**
+ * Which CPUs a channel gets. A pure function of the topology, of what is reserved, and of the request.
+ *
+ * A request names one share per CPU it wants, in thousandths of a CPU, busiest first. The rules that always hold:
+ *   - no CPU gives more than 1000 in all, and no core more than its capacity: SMT siblings together count as
+ *     `smtCoreMilli` (see OccupancyIndex), not as two cores;
+ *   - a CPU of an exclusive reservation, and its SMT siblings, are shared with nobody;
+ *   - only schedulable CPUs are given: never offline ones, housekeeping ones, or ones this process may not use;
+ *   - an exclusive request takes physical cores that are entirely free, as many as hold its shares under the same
+ *     rules, and every sibling of each belongs to it. Its shares are then the cores' whole capacity.
+ *
+ * Among the placements that keep the rules it wants the least score (SCORE in allocator-search.ts): the CPUs it has
+ * already, one L3, one NUMA node, the right kind of core, few physical cores, the fullest place it fits. The kind comes
+ * before fullness and whole cores: below them it would decide nothing once the first reservation is made.
+ *
+ * How it looks: level by level (one L3, one node, several nodes), the fullest places first, a branch-and-bound search
+ * in each. If none has a placement, one exact search over the whole host decides: with distinct shares and SMT cores of
+ * unequal room the question is numerical three-dimensional matching, so that search is exponential at worst. It works on
+ * the cores that matter only (those with fewer than n better ones) and ends after EXACT_BUDGET steps; a Shortfall says
+ * whether it proved that nothing fits. In the property tests no search came near the budget.
+ */
+import { formatCpuset } from '../lib/cpuset.js';
+import { invalidField } from '../lib/errors.js';
+import type { Topology } from '../topology/topology.js';
+import { hostIndex } from './allocator-host.js';
+import { OccupancyIndex } from './allocator-occupancy.js';
+import { everyCore, type Place, placeLevels, placesAround } from './allocator-places.js';
+import { PlaceSearch, SCORE } from './allocator-search.js';
+import { explainShortfall, type Shortfall } from './allocator-shortfall.js';
+import type { Occupancy } from './occupancy.js';
+import type { ChannelClass, CpuShare } from './reservation.js';
+
+export { OccupancyIndex } from './allocator-occupancy.js';
+export type { Constraint, Shortfall } from './allocator-shortfall.js';
+
+export interface AllocationRequest {
+  /** One entry per CPU wanted, busiest first, each 1 to 1000. */
+  readonly sharesMilli: readonly number[];
+  readonly exclusive: boolean;
+  readonly channelClass: ChannelClass;
+  /** Capacity of a core with all SMT siblings busy, thousandths of one CPU alone. */
+  readonly smtCoreMilli: number;
+  /** CPUs it has now: few threads should move. */
+  readonly prefer?: readonly number[];
+}
+
+export interface Placement {
+  readonly ok: true;
+  /** Ascending by CPU. */
+  readonly cpus: readonly CpuShare[];
+  /** One clause for the operator. */
+  readonly why: string;
+  readonly score: Readonly<Record<(typeof SCORE)[number], number>>;
+}
+
+const EXACT_BUDGET = 20_000;
+/** A small host is searched for the very best; on a large one each place gets one try and a little more. */
+const SMALL_HOST_SLOTS = 16;
+const THOROUGH_BUDGET = 2_000;
+const REFINE_BUDGET = 64;
+/** On a large host: places as full as the best one that are still looked at. */
+const TIES = 4;
+
+/** `occupancy` may be any Occupancy; an OccupancyIndex of this topology and smtCoreMilli saves the work of indexing. */
+export function allocate(
+  topology: Topology,
+  occupancy: Occupancy,
+  request: AllocationRequest,
+): Placement | Shortfall {
+  const shares = sortedShares(request.sharesMilli);
+  const index = indexed(topology, occupancy, request.smtCoreMilli);
+  const host = index.host;
+  const preferred = preferredSlots(index, request.prefer ?? []);
+  const search = new PlaceSearch(index, shares, {
+    wholeCores: request.exclusive,
+    wrongKind: request.channelClass === 'live' ? 1 : 0,
+    ...(preferred.size > 0 ? { preferred } : {}),
+  });
+  const everywhere = everyCore(host);
+  let proved = true;
+  if (search.mayFit(everywhere)) {
+    lookByPreference(index, search, shares, preferred);
+    if (search.best === undefined) {
+      search.run(coresThatMatter(index, search, everywhere, shares.length), EXACT_BUDGET, true);
+      proved = !search.exhausted;
+    }
+  }
+  if (search.best === undefined) return explainShortfall(index, search, shares, request.exclusive, proved);
+  const cpus = request.exclusive
+    ? wholeCores(index, search.best)
+    : [...search.best].map((slot, i) => ({ cpu: host.cpuOf[slot]!, shareMilli: shares[i]! }));
+  cpus.sort((a, b) => a.cpu - b.cpu);
+  const score = Object.fromEntries(
+    SCORE.map((name, k) => [name, search.bestScore[k]!]),
+  ) as Placement['score'];
+  return { ok: true, cpus, why: why(cpus, score, request), score };
+}
+
+/** Resizes or moves a channel: `occupancyWithoutSelf` must not hold its present CPUs. Prefers to stay. */
+export function reallocate(
+  topology: Topology,
+  occupancyWithoutSelf: Occupancy,
+  current: readonly CpuShare[],
+  request: AllocationRequest,
+): Placement | Shortfall {
+  return allocate(topology, occupancyWithoutSelf, { ...request, prefer: current.map(({ cpu }) => cpu) });
+}
+
+function sortedShares(sharesMilli: readonly number[]): number[] {
+  if (sharesMilli.length === 0) throw invalidField('sharesMilli', '[]', 'at least one share');
+  for (const share of sharesMilli) {
+    if (!Number.isInteger(share) || share < 1 || share > 1000) {
+      throw invalidField('sharesMilli', share, 'whole thousandths from 1 to 1000');
+    }
+  }
+  return [...sharesMilli].sort((a, b) => b - a);
+}
+
+function indexed(topology: Topology, occupancy: Occupancy, smtCoreMilli: number): OccupancyIndex {
+  const ready =
+    occupancy instanceof OccupancyIndex &&
+    occupancy.host === hostIndex(topology) &&
+    occupancy.smtCoreMilli === smtCoreMilli;
+  return ready ? occupancy : OccupancyIndex.of(topology, occupancy, smtCoreMilli);
+}
+
+function preferredSlots(index: OccupancyIndex, cpus: readonly number[]): Set<number> {
+  const slots = cpus.map((cpu) => index.host.slotOf.get(cpu));
+  return new Set(slots.filter((slot) => slot !== undefined));
+}
+
+function lookByPreference(
+  index: OccupancyIndex,
+  search: PlaceSearch,
+  shares: readonly number[],
+  preferred: ReadonlySet<number>,
+): void {
+  const thorough = index.free.length <= SMALL_HOST_SLOTS;
+  const budget = thorough ? THOROUGH_BUDGET : 2 * shares.length + 16;
+  let bestPlace: Place | undefined;
+  const look = (places: Iterable<Place>) => {
+    let ties = 0;
+    for (const place of places) {
+      if (search.run(place, budget)) {
+        bestPlace = place;
+        ties = 0;
+      } else if (!thorough && search.best !== undefined && ++ties > TIES && isIdeal(index, search, shares))
+        return;
+    }
+  };
+  if (preferred.size > 0) look(placesAround(index, preferred));
+  const need = { slots: shares.length, milli: shares.reduce((a, b) => a + b, 0) };
+  for (const level of placeLevels(index, need)) {
+    look(level);
+    if (search.best !== undefined) break;
+  }
+  if (!thorough && bestPlace !== undefined) search.run(bestPlace, REFINE_BUDGET);
+}
+
+/** Nothing before l3Free could be better, and places come fullest first, so later ones are no better. */
+function isIdeal(index: OccupancyIndex, search: PlaceSearch, shares: readonly number[]): boolean {
+  const [moved, severalL3s, , , wrongKind, cores] = search.bestScore;
+  return moved === 0 && severalL3s === 0 && wrongKind === 0 && cores === index.fewestCores(shares);
+}
+
+/**
+ * A placement uses at most n cores, so a core with n others at least as good in every respect can be left out: what lies
+ * on it could lie on one of those.
+ */
+function coresThatMatter(index: OccupancyIndex, search: PlaceSearch, cores: Place, n: number): number[] {
+  const { host, free } = index;
+  const sorted = cores
+    .map((core) => ({
+      core,
+      room: search.roomOf(core),
+      cpus: Array.from(free.subarray(host.firstSlot[core]!, host.firstSlot[core + 1]!)).sort((a, b) => b - a),
+    }))
+    .filter(({ room }) => room > 0)
+    .sort((a, b) => b.room - a.room || b.cpus[0]! - a.cpus[0]!);
+  const kept: typeof sorted = [];
+  for (const one of sorted) {
+    let better = 0;
+    for (const other of kept) {
+      if (one.cpus.every((cpu, k) => cpu <= (other.cpus[k] ?? 0)) && ++better >= n) break;
+    }
+    if (better < n) kept.push(one);
+  }
+  return kept.map(({ core }) => core);
+}
+
+function wholeCores(index: OccupancyIndex, slots: Int32Array): CpuShare[] {
+  const { host, capacity } = index;
+  const cpus: CpuShare[] = [];
+  for (const core of new Set([...slots].map((slot) => host.coreOf[slot]!))) {
+    const first = host.firstSlot[core]!;
+    const count = host.firstSlot[core + 1]! - first;
+    const shareMilli = Math.floor(capacity[core]! / count);
+    for (let slot = first; slot < first + count; slot++) cpus.push({ cpu: host.cpuOf[slot]!, shareMilli });
+  }
+  return cpus;
+}
+
+function why(cpus: readonly CpuShare[], score: Placement['score'], request: AllocationRequest): string {
+  const count = (n: number, noun: string) => (n === 1 ? `one ${noun}` : `${n} ${noun}s`);
+  const parts = [
+    `CPU${cpus.length === 1 ? '' : 's'} ${formatCpuset(cpus.map(({ cpu }) => cpu))}`,
+    `on ${count(score.cores, request.exclusive ? 'whole core' : 'core')} of ${count(score.l3s, 'L3')} and ${count(score.nodes, 'NUMA node')}`,
+  ];
+  if (score.wrongKind > 0) {
+    const kind = request.channelClass === 'live' ? 'efficiency' : 'performance';
+    parts.push(`(${score.wrongKind} on ${kind} cores, for want of the other kind)`);
+  }
+  if (request.prefer !== undefined && request.prefer.length > 0) parts.push(`(${score.moved} new to it)`);
+  return parts.join(' ');
+}

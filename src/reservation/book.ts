@@ -1,0 +1,168 @@
+import type { Clock } from '../lib/clock.js';
+import { CorecastError, messageOf } from '../lib/errors.js';
+import type { Log } from '../lib/log.js';
+import type { ReservationEvent } from '../rpc/control.js';
+import type { Topology } from '../topology/topology.js';
+import { hasEnded, type LeaseStep, transition } from './lease.js';
+import type { Ledger, Mutation } from './ledger.js';
+import type { LedgerRecord } from './ledger-format.js';
+import { Locks } from './locks.js';
+import { type Occupancy, occupancyOf } from './occupancy.js';
+import type { CpuShare, Reservation } from './reservation.js';
+
+export interface Change {
+  readonly reason: string;
+  /** What watchers are told; absent for changes that are nobody's business. */
+  readonly event?: string;
+  readonly answer?: (after: Reservation) => Mutation['answer'];
+  /** The part of the change that the kernel must see, after the write and before given-up CPUs are free for others. */
+  readonly kernel?: (after: Reservation) => void;
+  /** Other fields of the record that change with it. */
+  readonly set?: Partial<Pick<LedgerRecord, 'restarting' | 'sharesGuessed'>>;
+}
+
+export type ChangeListener = (after: LedgerRecord, before: LedgerRecord | undefined) => void;
+
+/**
+ * The reservations as everybody in this folder sees and changes them. No CPU is ever promised twice, because:
+ *
+ * 1. A decision and the promise that follows from it happen in one turn of the event loop: nobody decides in between.
+ * 2. From that turn on the new CPUs count as taken, although the write is still under way.
+ * 3. The old CPUs count as taken until the write is durable *and* the kernel has moved the process off them.
+ * 4. A failed write takes the promise back; what is durable still stands.
+ *
+ * Changes of one reservation come one after the other (its lock); changes of different ones share disk flushes.
+ */
+export class Book {
+  readonly ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #locks = new Locks();
+  /** What is promised beyond what is durable: the version being written, or CPUs that are not yet vacated. */
+  readonly #promised = new Map<string, Reservation>();
+  readonly #listeners = new Set<ChangeListener>();
+  readonly #watchers = new Set<(event: ReservationEvent) => void>();
+
+  constructor(ledger: Ledger, clock: Clock, log: Log) {
+    this.ledger = ledger;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Throws NOT_FOUND. */
+  require(id: string): LedgerRecord {
+    const record = this.ledger.get(id);
+    if (record !== undefined) return record;
+    throw new CorecastError(
+      'NOT_FOUND',
+      `no reservation ${JSON.stringify(id)}: never made here, or ended and since removed`,
+    );
+  }
+
+  /** Records present, ended ones included. */
+  all(): Iterable<LedgerRecord> {
+    return this.ledger.records();
+  }
+
+  lock<T>(id: string, run: () => Promise<T>): Promise<T> {
+    return this.#locks.run(id, run);
+  }
+
+  /** Writes a new reservation; its CPUs count as taken from this call on. */
+  create(record: LedgerRecord, change: Change): Promise<LedgerRecord> {
+    return this.#write(record, undefined, change);
+  }
+
+  /** Takes a reservation one step on. Call it under the reservation's lock. */
+  async step(id: string, step: LeaseStep, change: Change): Promise<LedgerRecord> {
+    const before = this.require(id);
+    const reservation = transition(before.reservation, step, this.#clock.nowMs(), change.reason);
+    return this.#write({ ...before, ...change.set, reservation }, before, change);
+  }
+
+  /** Changes what is kept beside the lease. Call it under the reservation's lock. */
+  async set(id: string, set: NonNullable<Change['set']>): Promise<LedgerRecord> {
+    const before = this.require(id);
+    return this.#write({ ...before, ...set }, before, { reason: before.reservation.reason });
+  }
+
+  /** Every reservation that has not ended, with all CPUs that nobody else may have now. */
+  *held(): Generator<Reservation> {
+    for (const { reservation } of this.ledger.live()) {
+      yield this.#promised.get(reservation.id) ?? reservation;
+    }
+    for (const [id, reservation] of this.#promised) {
+      const durable = this.ledger.get(id);
+      if (durable === undefined || hasEnded(durable.reservation.state)) yield reservation;
+    }
+  }
+
+  /** What is taken; `except` leaves out one reservation, for decisions about itself. */
+  occupancy(topology: Topology, except?: string): Occupancy {
+    const held = this.held();
+    return occupancyOf(except === undefined ? held : others(held, except), topology);
+  }
+
+  /** For the other parts of this folder: called in the turn in which a change became visible. */
+  onChange(listener: ChangeListener): void {
+    this.#listeners.add(listener);
+  }
+
+  watch(watcher: (event: ReservationEvent) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Tells watchers of something that changed no record. */
+  announce(reservation: Reservation, event: string, reason: string): void {
+    for (const watcher of this.#watchers) {
+      try {
+        watcher({ reservation, event, reason });
+      } catch (error) {
+        this.#log.error({ id: reservation.id, event, error: messageOf(error) }, 'a watcher failed');
+      }
+    }
+  }
+
+  idle(): Promise<void> {
+    return this.#locks.idle();
+  }
+
+  async #write(after: LedgerRecord, before: LedgerRecord | undefined, change: Change): Promise<LedgerRecord> {
+    const { reservation } = after;
+    const { id } = reservation;
+    const stuck = this.#promised.get(id);
+    const held = union(reservation.cpus, before?.reservation.cpus ?? [], stuck?.cpus ?? []);
+    if (held.length > 0) this.#promised.set(id, { ...reservation, state: 'PENDING', cpus: held });
+    const answer = change.answer?.(reservation);
+    try {
+      await this.ledger.commit({ records: [after], ...(answer === undefined ? {} : { answer }) });
+    } catch (error) {
+      if (stuck === undefined) this.#promised.delete(id);
+      else this.#promised.set(id, stuck);
+      throw error;
+    }
+    try {
+      // When the kernel refuses, the old CPUs stay taken: the process is still on them.
+      change.kernel?.(reservation);
+      this.#promised.delete(id);
+    } finally {
+      for (const listener of this.#listeners) listener(after, before);
+    }
+    if (change.event !== undefined) this.announce(reservation, change.event, change.reason);
+    return after;
+  }
+}
+
+/** Each CPU with the largest of its shares. */
+function union(...lists: readonly (readonly CpuShare[])[]): CpuShare[] {
+  const largest = new Map<number, number>();
+  for (const { cpu, shareMilli } of lists.flat()) {
+    largest.set(cpu, Math.max(largest.get(cpu) ?? 0, shareMilli));
+  }
+  return [...largest].map(([cpu, shareMilli]) => ({ cpu, shareMilli }));
+}
+
+function* others(reservations: Iterable<Reservation>, except: string): Generator<Reservation> {
+  for (const reservation of reservations) if (reservation.id !== except) yield reservation;
+}

@@ -1,0 +1,134 @@
+import { difference, formatCpuset } from '../lib/cpuset.js';
+import { messageOf } from '../lib/errors.js';
+import type { Book } from './book.js';
+import { cpusetOf, WHOLE_CPU_MILLI } from './cpu-shares.js';
+import type { ReservationDeps } from './deps.js';
+import type { LeaseStep } from './lease.js';
+import type { LedgerRecord } from './ledger-format.js';
+import type { Lifetimes } from './lifetimes.js';
+import { holdsCpus, type ProcessRef } from './reservation.js';
+
+/**
+ * After a start: compares what the ledger says with what the kernel has, before anybody is served. Running channels
+ * are adopted and their masks repaired, what ended meanwhile is released, what cannot come any more expires. Nothing
+ * here stops the daemon or a channel: what cannot be written now is written when the disk allows.
+ */
+export async function reconcile(deps: ReservationDeps, book: Book, lifetimes: Lifetimes): Promise<string[]> {
+  const records = [...book.ledger.live()];
+  records.sort((a, b) => a.reservation.createdMs - b.reservation.createdMs);
+  const lines = await Promise.all(records.map((record) => settle(deps, book, lifetimes, record)));
+  return [...lines.flat(), ...overcommitted(deps, book)];
+}
+
+async function settle(
+  deps: ReservationDeps,
+  book: Book,
+  lifetimes: Lifetimes,
+  record: LedgerRecord,
+): Promise<string[]> {
+  const { reservation } = record;
+  const { id, state, process } = reservation;
+  const end = (step: LeaseStep, reason: string, event: string) =>
+    write(book, lifetimes, id, step, reason, event, record);
+  if (state === 'QUEUED')
+    return end({ step: 'expire' }, 'its caller is gone since the daemon stopped', 'expired');
+  if (state === 'PENDING') {
+    // Bounded by its length: the wall clock may have been set back in between.
+    const leftMs = Math.min(reservation.deadlineMs - deps.clock.nowMs(), record.startTimeoutMs);
+    if (leftMs <= 0) return end({ step: 'expire' }, 'not started before its deadline', 'expired');
+    lifetimes.resume(record, leftMs);
+    return [`reservation ${id}: waits for its start, ${Math.ceil(leftMs)} ms left`];
+  }
+  if (process === undefined || !lives(deps, process)) {
+    if (record.restarting && state === 'ACTIVE') {
+      const deadlineMs = deps.clock.nowMs() + record.startTimeoutMs;
+      return end({ step: 'restart', deadlineMs }, 'its process was being replaced', 'reserved');
+    }
+    return end({ step: 'release' }, `process ${process?.pid} ended while the daemon was away`, 'released');
+  }
+  return adopt(deps, book, lifetimes, record, process);
+}
+
+function adopt(
+  deps: ReservationDeps,
+  book: Book,
+  lifetimes: Lifetimes,
+  record: LedgerRecord,
+  process: ProcessRef,
+): string[] {
+  const { reservation } = record;
+  const { id } = reservation;
+  const cpus = cpusetOf(reservation.cpus);
+  const lines: string[] = [];
+  try {
+    lifetimes.watch(id, process).keep();
+  } catch {
+    // It ended this very moment.
+    lifetimes.exited(id, process);
+    return [`reservation ${id}: process ${process.pid} has just ended`];
+  }
+  const leftMs = Math.max(0, reservation.deadlineMs - deps.clock.nowMs());
+  const { orphan_grace_ms: graceMs } = deps.leases();
+  lifetimes.resume(record, graceMs === 0 ? leftMs : Math.min(leftMs, graceMs));
+  try {
+    const { threads, repaired } = deps.pinning.verify(process, cpus);
+    const masks =
+      repaired === 0 ? 'all masks as they were' : `${repaired} of ${threads.length} thread masks repaired`;
+    lines.push(`reservation ${id}: process ${process.pid} adopted on CPUs ${formatCpuset(cpus)}, ${masks}`);
+    book.announce(reservation, repaired === 0 ? 'adopted' : 'repaired', masks);
+  } catch (error) {
+    lines.push(`reservation ${id}: process ${process.pid} adopted, but not pinned: ${messageOf(error)}`);
+  }
+  const gone = difference(cpus, deps.topology().schedulable);
+  if (gone.length > 0) {
+    lines.push(
+      `reservation ${id}: CPUs ${formatCpuset(gone)} cannot be reserved any more; it is to be moved`,
+    );
+  }
+  return lines;
+}
+
+async function write(
+  book: Book,
+  lifetimes: Lifetimes,
+  id: string,
+  step: LeaseStep,
+  reason: string,
+  event: string,
+  { reservation: { state } }: LedgerRecord,
+): Promise<string[]> {
+  const set = { restarting: false };
+  try {
+    const after = await book.lock(id, () => book.step(id, step, { reason, event, set }));
+    return [`reservation ${id}: ${state} is now ${after.reservation.state}: ${reason}`];
+  } catch (error) {
+    lifetimes.retry(id, async (now) => {
+      if (now.reservation.state === state) await book.step(id, step, { reason, event, set });
+    });
+    return [`reservation ${id}: ${state}, ${reason}; that could not be written yet: ${messageOf(error)}`];
+  }
+}
+
+function lives(deps: ReservationDeps, { pid, startTicks }: ProcessRef): boolean {
+  try {
+    return deps.processStartTicks(pid) === startTicks;
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    if (code === 'ESRCH' || code === 'ENOENT') return false;
+    deps.log.warn({ pid, error: messageOf(error) }, 'a process could not be looked at; it counts as alive');
+    return true;
+  }
+}
+
+/** Only a ledger that lost records can promise a CPU twice; the operator is to know. */
+function overcommitted(deps: ReservationDeps, book: Book): string[] {
+  const lines: string[] = [];
+  for (const [cpu, milli] of book.occupancy(deps.topology()).milli) {
+    if (milli <= WHOLE_CPU_MILLI) continue;
+    const ids = [...book.ledger.live()]
+      .filter(({ reservation }) => holdsCpus(reservation.state) && cpusetOf(reservation.cpus).includes(cpu))
+      .map(({ reservation }) => reservation.id);
+    lines.push(`CPU ${cpu} is reserved to ${milli} thousandths, by ${ids.join(', ')}`);
+  }
+  return lines;
+}

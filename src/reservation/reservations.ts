@@ -1,0 +1,131 @@
+import type { Decision } from '../balancer/decision.js';
+import type {
+  ChannelRequest,
+  Directive,
+  Peer,
+  ReservationEvent,
+  ReserveCall,
+  SessionHandle,
+} from '../rpc/control.js';
+import { Admission } from './admission.js';
+import { Adopting, type Announcement } from './adopt.js';
+import { type AttachCall, type Attached, Attaching } from './attach.js';
+import { Book } from './book.js';
+import type { ReservationDeps } from './deps.js';
+import { FirstAnswers } from './first-answers.js';
+import { Lifetimes } from './lifetimes.js';
+import type { Occupancy } from './occupancy.js';
+import { reconcile } from './reconcile.js';
+import { type ReleaseCall, release } from './release.js';
+import type { CpuShare, Reservation } from './reservation.js';
+import { Reserving } from './reserve.js';
+import type { Reserved } from './reserved.js';
+import { resize } from './resize.js';
+import { Sessions } from './sessions.js';
+import { WaitingRoom } from './waiting-room.js';
+
+/**
+ * The core reservation system. The parts, and what each knows:
+ *
+ *   lease.ts          which state follows which
+ *   ledger*.ts        the durable records: format, group commit, opening whatever was left
+ *   book.ts           the one way to change a record; why no CPU is promised twice
+ *   admission.ts      what the balancer decides on
+ *   reserve.ts        Reserve and Predict; waiting-room.ts and queue.ts: those who wait
+ *   attach.ts, sessions.ts, release.ts, resize.ts   the calls of holders and of the adjuster
+ *   lifetimes.ts      what ends by itself: deadlines, silent holders, ended processes
+ *   reconcile.ts, adopt.ts   after a restart; after a lost database
+ */
+export interface Reservations {
+  /** Compares the ledger with the kernel; call once, before serving. Says what was done, a line each. */
+  reconcile(): Promise<string[]>;
+  predict(request: ChannelRequest): Promise<Decision>;
+  reserve(call: ReserveCall, peer: Peer, signal: AbortSignal): Promise<Reserved>;
+  attach(call: AttachCall, peer: Peer): Promise<Attached>;
+  openSession(id: string, token: number, peer: Peer, send: (directive: Directive) => void): SessionHandle;
+  /** Sends to the holder; false when none listens. */
+  direct(id: string, directive: Directive): boolean;
+  release(call: ReleaseCall, peer: Peer): Promise<Reservation>;
+  /** For the adjuster. `event`: "grown", "shrunk" or "moved". Throws NO_CAPACITY when others hold the CPUs. */
+  resize(id: string, cpus: readonly CpuShare[], event: string, reason: string): Promise<Reservation>;
+  setRung(id: string, rung: number, reason: string): Promise<Reservation>;
+  /** Rebuilds a reservation that the ledger lost, from the kernel; sessions do it by themselves. */
+  adoptFromKernel(announced: Announcement, peer: Peer): Promise<Reservation>;
+  list(includeEnded: boolean): readonly Reservation[];
+  get(id: string): Reservation | undefined;
+  /** What was asked for; undefined when unknown or rebuilt from the kernel. */
+  requestOf(id: string): ChannelRequest | undefined;
+  watch(listener: (event: ReservationEvent) => void): () => void;
+  /** With every CPU that is promised now; `except` leaves out one reservation, to place it anew. */
+  occupancy(except?: string): Occupancy;
+  /** Requests that wait. */
+  queued(): number;
+  /** Limits or topology changed: those who wait may have room. */
+  capacityChanged(): void;
+  /** Ends timers and watches and tells those who wait. Processes go on; the ledger stays open. */
+  stop(): Promise<void>;
+}
+
+/** Ended reservations are looked for this often. */
+const SWEEP_MS = 60_000;
+
+export function createReservations(deps: ReservationDeps): Reservations {
+  const book = new Book(deps.ledger, deps.clock, deps.log);
+  const lifetimes = new Lifetimes(deps, book);
+  const admission = new Admission(deps, book, () => lifetimes.soonestEndMs());
+  const answers = new FirstAnswers(deps.ledger);
+  const waiting = new WaitingRoom(deps, book, admission, lifetimes);
+  const reserving = new Reserving(deps, book, admission, answers, waiting);
+  const attaching = new Attaching(deps, book, lifetimes, answers);
+  const adopting = new Adopting(deps, book, lifetimes);
+  const sessions = new Sessions(deps, book, lifetimes, adopting);
+  const stopSweeping = repeat(deps, SWEEP_MS, () => deps.ledger.sweep());
+
+  return {
+    reconcile: () => reconcile(deps, book, lifetimes),
+    predict: (request) => reserving.predict(request),
+    reserve: (call, peer, signal) => reserving.reserve(call, peer, signal),
+    attach: (call, peer) => attaching.attach(call, peer),
+    openSession: (id, token, peer, send) => sessions.open(id, token, peer, send),
+    direct: (id, directive) => sessions.direct(id, directive),
+    release: (call, peer) => release(book, lifetimes, call, peer),
+    resize: (id, cpus, event, reason) => resize(deps, book, id, cpus, event, reason),
+    async setRung(id, rung, reason) {
+      return book.lock(id, async () => {
+        const event = rung > book.require(id).reservation.rung ? 'degraded' : 'restored';
+        return (await book.step(id, { step: 'rung', rung }, { reason, event })).reservation;
+      });
+    },
+    adoptFromKernel: async (announced, peer) => (await adopting.adopt(announced, peer)).reservation,
+    list: (includeEnded) =>
+      [...(includeEnded ? deps.ledger.records() : deps.ledger.live())]
+        .map(({ reservation }) => reservation)
+        .sort((a, b) => a.createdMs - b.createdMs),
+    get: (id) => deps.ledger.get(id)?.reservation,
+    requestOf: (id) => deps.ledger.get(id)?.request,
+    watch: (listener) => book.watch(listener),
+    occupancy: (except) => book.occupancy(deps.topology(), except),
+    queued: () => waiting.size,
+    capacityChanged: () => waiting.pump(),
+    async stop() {
+      sessions.stop();
+      stopSweeping();
+      await waiting.stop();
+      lifetimes.stop();
+      await book.idle();
+    },
+  };
+}
+
+function repeat(deps: ReservationDeps, everyMs: number, run: () => Promise<unknown>): () => void {
+  let clear = () => {};
+  const next = () => {
+    clear = deps.scheduler.setTimer(everyMs, () => {
+      // A full disk keeps what has ended, too; the next time it is tried again.
+      run().catch((error) => deps.log.warn({ error: String(error) }, 'ended reservations were not removed'));
+      next();
+    });
+  };
+  next();
+  return () => clear();
+}

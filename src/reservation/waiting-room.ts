@@ -1,0 +1,264 @@
+import type { Verdict } from '../balancer/decide.js';
+import type { Decision } from '../balancer/decision.js';
+import { CorecastError, messageOf } from '../lib/errors.js';
+import type { ChannelRequest, Peer, ReserveCall } from '../rpc/control.js';
+import { type Admission, type Forecasts, type Place, refusal } from './admission.js';
+import type { Book } from './book.js';
+import { Deadlines } from './deadlines.js';
+import type { ReservationDeps } from './deps.js';
+import type { LedgerRecord } from './ledger-format.js';
+import type { Lifetimes } from './lifetimes.js';
+import { WaitingQueue } from './queue.js';
+import { type AnswerName, acceptedAnswer, newRecord, type Reserved } from './reserved.js';
+
+/** Forecasts older than this are made again before a waiting request is decided on. */
+const FORECAST_FRESH_MS = 5_000;
+/** Waiting requests are looked at this often even if nothing was given back: the host's load changes, too. */
+const PUMP_MS = 1_000;
+const PUMP = 'the pump';
+
+interface WaitingCall {
+  readonly id: string;
+  readonly request: ReserveCall;
+  readonly sinceMs: number;
+  readonly uid: number;
+  readonly name: AnswerName;
+  forecasts: Forecasts;
+  decision: Decision;
+  /** Its QUEUED record is on the disk. */
+  durable: boolean;
+  resolve(reserved: Reserved): void;
+  reject(error: unknown): void;
+}
+
+/** Reserve calls that wait for room: QUEUED in the ledger, in order here, looked at whenever room may have come. */
+export class WaitingRoom {
+  readonly #deps: ReservationDeps;
+  readonly #book: Book;
+  readonly #admission: Admission;
+  readonly #lifetimes: Lifetimes;
+  readonly #queue = new WaitingQueue<WaitingCall>();
+  readonly #deadlines: Deadlines;
+  #pumping = false;
+  #pumpAgain = false;
+  #stopped = false;
+
+  constructor(deps: ReservationDeps, book: Book, admission: Admission, lifetimes: Lifetimes) {
+    this.#deps = deps;
+    this.#book = book;
+    this.#admission = admission;
+    this.#lifetimes = lifetimes;
+    this.#deadlines = new Deadlines(deps.clock, deps.scheduler);
+    book.onChange((after, before) => this.#changed(after, before));
+  }
+
+  get size(): number {
+    return this.#queue.size;
+  }
+
+  /** The place a request would have that came now. */
+  placeOf(request: ChannelRequest): Place {
+    const now = this.#deps.clock.monotonicMs();
+    return { ahead: this.#queue.ahead({ id: '', request, sinceMs: now }, now), queued: this.#queue.size };
+  }
+
+  /** Requests of a uid that are on their way into the ledger. */
+  arriving(uid: number): number {
+    return [...this.#queue].filter((waiting) => waiting.uid === uid && !waiting.durable).length;
+  }
+
+  async wait(
+    id: string,
+    call: ReserveCall,
+    peer: Peer,
+    name: AnswerName,
+    forecasts: Forecasts,
+    verdict: Verdict,
+    signal: AbortSignal,
+  ): Promise<Reserved> {
+    const { queue: limit } = this.#deps.limits();
+    const full = this.#stopped || this.#queue.size >= limit;
+    const decision = this.#admission.decision(
+      call,
+      forecasts,
+      verdict,
+      full ? 'REFUSED' : 'QUEUED',
+      full ? '' : id,
+    );
+    if (full) {
+      await this.#admission.keep(decision);
+      throw new CorecastError('QUEUE_FULL', `${this.#queue.size} requests wait; limits.queue is ${limit}`, {
+        retryAfterMs: Math.max(decision.retryAfterMs, PUMP_MS),
+        metadata: { decision_id: decision.id },
+      });
+    }
+    const sinceMs = this.#deps.clock.monotonicMs();
+    return new Promise<Reserved>((resolve, reject) => {
+      const waiting = { id, request: call, sinceMs, uid: peer.uid, name, forecasts, decision };
+      // In the queue before the write, so that the limit counts it; not decided on before it is durable.
+      this.#enter({ ...waiting, durable: false, resolve, reject }, peer, signal).catch(reject);
+    });
+  }
+
+  /** Room may have come. */
+  pump(): void {
+    this.#pumpAgain = true;
+    if (!this.#pumping && !this.#stopped && this.#queue.size > 0) void this.#pump();
+  }
+
+  /** Those who wait are told. What cannot be written now expires at the next start. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#deadlines.clearAll();
+    await Promise.all(
+      [...this.#queue].map(async (waiting) => {
+        this.#leave(waiting, new CorecastError('CANCELLED', 'the daemon stops; ask again'));
+        await this.#book
+          .lock(waiting.id, async () => {
+            await this.#book.step(
+              waiting.id,
+              { step: 'expire' },
+              { reason: 'the daemon stops', event: 'expired' },
+            );
+          })
+          .catch(() => {});
+      }),
+    );
+  }
+
+  async #enter(waiting: WaitingCall, peer: Peer, signal: AbortSignal): Promise<void> {
+    const { id, request, decision } = waiting;
+    this.#queue.add(waiting);
+    const reason = `waits for room: ${decision.reasons.find(({ passed }) => !passed)?.text ?? 'it does not fit'}`;
+    const record = newRecord(request, peer, {
+      id,
+      state: 'QUEUED',
+      token: this.#book.ledger.nextToken(),
+      cpus: [],
+      nowMs: this.#deps.clock.nowMs(),
+      endsInMs: request.waitMs,
+      startTimeoutMs: request.startTimeoutMs || this.#deps.leases().start_timeout_ms,
+      decisionId: decision.id,
+      reason,
+    });
+    try {
+      await this.#book.lock(id, () => this.#book.create(record, { reason, event: 'queued' }));
+    } catch (error) {
+      this.#leave(waiting, error);
+      return;
+    }
+    waiting.durable = true;
+    await this.#admission.keep(decision);
+    const gone = () =>
+      this.#giveUp(waiting, 'release', new CorecastError('CANCELLED', 'its caller went away'));
+    if (signal.aborted) gone();
+    else signal.addEventListener('abort', gone, { once: true });
+    const left = request.waitMs - (this.#deps.clock.monotonicMs() - waiting.sinceMs);
+    if (this.#queue.has(waiting)) this.#deadlines.set(id, left, () => this.#tooLate(waiting));
+    this.pump();
+  }
+
+  async #pump(): Promise<void> {
+    this.#pumping = true;
+    while (this.#pumpAgain && !this.#stopped) {
+      this.#pumpAgain = false;
+      for (const waiting of this.#queue) {
+        try {
+          await this.#reconsider(waiting);
+        } catch (error) {
+          this.#deps.log.error(
+            { id: waiting.id, error: messageOf(error) },
+            'a waiting request keeps waiting',
+          );
+        }
+      }
+    }
+    this.#pumping = false;
+    if (this.#queue.size > 0 && !this.#stopped) this.#deadlines.set(PUMP, PUMP_MS, () => this.pump());
+  }
+
+  async #reconsider(waiting: WaitingCall): Promise<void> {
+    const { clock } = this.#deps;
+    if (clock.monotonicMs() - waiting.forecasts.atMs > FORECAST_FRESH_MS) {
+      waiting.forecasts = await this.#admission.forecast(waiting.request);
+    }
+    await this.#book.lock(waiting.id, async () => {
+      if (!waiting.durable || !this.#queue.has(waiting)) return;
+      const { id, request, forecasts } = waiting;
+      const place = { ahead: this.#queue.ahead(waiting, clock.monotonicMs()), queued: this.#queue.size - 1 };
+      const verdict = this.#admission.decide(request, forecasts, place);
+      const outcome = verdict.fits ? 'ACCEPTED' : 'QUEUED';
+      const decision = this.#admission.decision(request, forecasts, verdict, outcome, id);
+      if (!verdict.fits) {
+        // Kept when the wait is over, if this is what it ends with.
+        waiting.decision = decision;
+        return;
+      }
+      const { startTimeoutMs } = this.#book.require(id);
+      const { reservation } = await this.#book.step(
+        id,
+        {
+          step: 'admit',
+          cpus: verdict.cpus,
+          deadlineMs: clock.nowMs() + startTimeoutMs,
+          decisionId: decision.id,
+        },
+        {
+          reason: 'reserved after waiting; waiting for its start',
+          event: 'reserved',
+          answer: (after) => acceptedAnswer(waiting.name, after, decision),
+        },
+      );
+      this.#queue.remove(waiting);
+      this.#deadlines.clear(id);
+      await this.#admission.keep(decision);
+      waiting.resolve({ reservation, decision });
+    });
+  }
+
+  /** Under the lock: a request that is being admitted right now is admitted. */
+  #giveUp(waiting: WaitingCall, step: 'expire' | 'release', why: CorecastError): void {
+    const { id } = waiting;
+    const change = { reason: why.message, event: step === 'expire' ? 'expired' : 'released' };
+    void this.#book.lock(id, async () => {
+      if (!this.#queue.has(waiting)) return;
+      try {
+        await this.#book.step(id, { step }, change);
+      } catch (error) {
+        this.#deps.log.error({ id, error: messageOf(error) }, 'the end of a wait could not be written yet');
+        this.#lifetimes.retry(id, () => this.#book.step(id, { step }, change));
+      }
+      this.#leave(waiting, why);
+    });
+  }
+
+  #tooLate(waiting: WaitingCall): void {
+    const decision: Decision = { ...waiting.decision, outcome: 'REFUSED' };
+    void this.#admission.keep(decision);
+    this.#giveUp(waiting, 'expire', refusal(decision, `no room within ${waiting.request.waitMs} ms`));
+  }
+
+  #leave(waiting: WaitingCall, error: unknown): boolean {
+    if (!this.#queue.remove(waiting)) return false;
+    this.#deadlines.clear(waiting.id);
+    waiting.reject(error);
+    // It may have held the place that others wait for.
+    this.pump();
+    return true;
+  }
+
+  #changed(after: LedgerRecord, before: LedgerRecord | undefined): void {
+    if (after.reservation.state === 'RELEASED' && before?.reservation.state === 'QUEUED') {
+      const waiting = [...this.#queue].find(({ id }) => id === after.reservation.id);
+      if (waiting !== undefined)
+        this.#leave(waiting, new CorecastError('CANCELLED', after.reservation.reason));
+    }
+    if (before !== undefined && heldMilli(after) < heldMilli(before)) this.pump();
+    // The same amount on other CPUs may be just what an exclusive request waits for.
+    else if (before !== undefined && after.reservation.cpus !== before.reservation.cpus) this.pump();
+  }
+}
+
+function heldMilli({ reservation }: LedgerRecord): number {
+  return reservation.cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
+}
