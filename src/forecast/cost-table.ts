@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { z } from 'zod';
 import { decodeEntry } from './codecs.js';
 import { type Effects, effectsOf, presetSettings, type Settings } from './effects.js';
-import { type EncoderSpec, encoderSpec } from './encoders.js';
+import { ENCODER_NAMES, type EncoderSpec, encoderSpec } from './encoders.js';
 import type { Signature, VideoInput, VideoOutput } from './signature.js';
 
 /**
@@ -26,7 +26,10 @@ export interface CostBreakdown {
 
 /** Cores on a host of speed factor 1; above 0. */
 export function costTableDemand(signature: Signature): number {
-  const { decode, scale, encode } = costTableBreakdown(signature);
+  return totalCores(costTableBreakdown(signature));
+}
+
+export function totalCores({ decode, scale, encode }: CostBreakdown): number {
   return Math.max(LEAST_CORES, decode + scale + encode);
 }
 
@@ -37,54 +40,64 @@ export function costTableBreakdown(signature: Signature): CostBreakdown {
   return {
     decode: encoded.length === 0 ? 0 : decodeCores(signature),
     scale: sum(encoded.map((output) => scaleCores(signature.input, output))),
-    encode: sum(encoded.map(encodeCores)) + (copied * TABLE.copySecondsPerMegabit * bitrateBps) / 1e6,
+    encode:
+      sum(encoded.map((output) => encodeCores(output))) +
+      (copied * TABLE.copySecondsPerMegabit * bitrateBps) / 1e6,
   };
 }
 
 /** Cores that encoding one output takes. */
-export function encodeCores(output: VideoOutput): number {
+export function encodeCores(output: VideoOutput, effects: Effects = effectsOf(output)): number {
   const spec = encoderSpec(output.encoder);
   if (spec === undefined || spec.family === 'copy') return 0;
   const pixels = output.width * output.height;
   const megapixelsPerSecond = (pixels * output.fps) / 1e6;
-  const entry = TABLE.encoders[spec.name] ?? TABLE.encoders[NEAREST_ENCODER[spec.name] ?? 'rawvideo']!;
+  const { entry, steps } = AXES.get(spec.name)!;
   const size = (pixels / TABLE.referencePixels) ** entry.sizeExponent;
   const depth = output.bitDepth > 8 ? entry.depth10 : 1;
-  return (
-    effortSeconds(spec, entry, effectsOf(output)) *
-    megapixelsPerSecond *
-    size *
-    rateFactor(entry, output) *
-    depth
-  );
+  const effort = effortSeconds(entry, steps.slice(0, levelIndex(spec, effects) + 1), effects);
+  return effort * megapixelsPerSecond * size * rateFactor(entry, output) * depth;
+}
+
+/** One level of an encoder's speed axis. */
+interface Step {
+  readonly seconds: number;
+  readonly settings: Settings;
+}
+
+function levelIndex(spec: EncoderSpec, { level }: Effects): number {
+  return Math.max(0, spec.levels.indexOf(level));
 }
 
 /**
  * Seconds per megapixel of a level with its options: the most over this level and all faster ones, because the single
  * factors divide out imperfectly ("veryslow" with ref=1) and a slower preset must not come out cheaper.
  */
-function effortSeconds(spec: EncoderSpec, entry: EncoderEntry, effects: Effects): number {
-  const index = Math.max(0, spec.levels.indexOf(effects.level));
-  if (Object.keys(entry.options).length === 0) return levelSeconds(spec, entry, index);
-  let most = 0;
-  for (let i = 0; i <= index; i++) {
-    const ofPreset = presetSettings(spec, spec.levels[i]!) ?? {};
-    most = Math.max(most, levelSeconds(spec, entry, i) * optionFactor(entry, ofPreset, effects.explicit));
-  }
-  return most;
+function effortSeconds(entry: EncoderEntry, upTo: readonly Step[], { explicit }: Effects): number {
+  const names = Object.keys(explicit);
+  if (names.length === 0) return upTo.at(-1)!.seconds;
+  return Math.max(...upTo.map(({ seconds, settings }) => seconds * optionFactor(entry, settings, explicit)));
 }
 
-/** Between measured levels: linear in the logarithm; beyond the ends: the nearest pair's slope. */
-function levelSeconds(spec: EncoderSpec, entry: EncoderEntry, index: number): number {
+/** Seconds by level. Between measured levels: linear in the logarithm; beyond the ends: the nearest pair's slope. */
+function axisOf(spec: EncoderSpec): { entry: EncoderEntry; steps: readonly Step[] } {
+  const entry = TABLE.encoders[spec.name] ?? TABLE.encoders[NEAREST_ENCODER[spec.name] ?? 'rawvideo']!;
   const measured = spec.levels.flatMap((level, at) => {
     const seconds = entry.levels[level];
     return seconds === undefined ? [] : [{ at, log: Math.log(seconds) }];
   });
-  if (measured.length < 2) return Math.exp(measured[0]?.log ?? Math.log(0.01));
-  const next = measured.findIndex(({ at }) => at >= index);
-  const right = next < 0 ? measured.length - 1 : Math.max(1, next);
-  const [a, b] = [measured[right - 1]!, measured[right]!];
-  return Math.exp(a.log + ((b.log - a.log) * (index - a.at)) / (b.at - a.at));
+  const secondsAt = (index: number) => {
+    if (measured.length < 2) return Math.exp(measured[0]?.log ?? Math.log(0.01));
+    const next = measured.findIndex(({ at }) => at >= index);
+    const right = next < 0 ? measured.length - 1 : Math.max(1, next);
+    const [a, b] = [measured[right - 1]!, measured[right]!];
+    return Math.exp(a.log + ((b.log - a.log) * (index - a.at)) / (b.at - a.at));
+  };
+  const steps = spec.levels.map((level, index) => ({
+    seconds: secondsAt(index),
+    settings: presetSettings(spec, level) ?? {},
+  }));
+  return { entry, steps };
 }
 
 function optionFactor(entry: EncoderEntry, from: Settings, to: Settings): number {
@@ -191,3 +204,5 @@ const TABLE = tableSchema.parse(createRequire(import.meta.url)('../../models/cos
 
 /** Names the table that ratios refer to. */
 export const COST_TABLE_ID: string = TABLE.id;
+
+const AXES = new Map(ENCODER_NAMES.map((name) => [name, axisOf(encoderSpec(name)!)] as const));

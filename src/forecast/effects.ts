@@ -36,10 +36,8 @@ export function effectsOf(output: VideoOutput): Effects {
 
 /** The settings of one preset word, or undefined for encoders whose presets are only a number. */
 export function presetSettings(spec: EncoderSpec, level: string): Settings | undefined {
-  const index = X26X_PRESETS.indexOf(level as (typeof X26X_PRESETS)[number]);
-  if (index < 0) return undefined;
-  if (spec.family === 'x264') return column(X264_TABLE, index);
-  if (spec.family === 'x265') return column(X265_TABLE, index);
+  if (spec.family === 'x264') return X264_SETTINGS.get(level);
+  if (spec.family === 'x265') return X265_SETTINGS.get(level);
   return undefined;
 }
 
@@ -170,6 +168,11 @@ const X265_TABLE: PresetTable = {
   'max-merge': [2, 2, 2, 2, 2, 3, 3, 4, 5, 5],
 };
 
-function column(table: PresetTable, index: number): Settings {
-  return Object.fromEntries(Object.entries(table).map(([name, row]) => [name, row[index] ?? 0]));
+const X264_SETTINGS = byPreset(X264_TABLE);
+const X265_SETTINGS = byPreset(X265_TABLE);
+
+function byPreset(table: PresetTable): ReadonlyMap<string, Settings> {
+  const settingsAt = (index: number) =>
+    Object.entries(table).map(([name, row]) => [name, row[index] ?? 0] as const);
+  return new Map(X26X_PRESETS.map((preset, index) => [preset, Object.fromEntries(settingsAt(index))]));
 }

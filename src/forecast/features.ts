@@ -1,4 +1,4 @@
-import { costTableBreakdown, costTableDemand, encodeCores } from './cost-table.js';
+import { type CostBreakdown, costTableBreakdown, encodeCores, totalCores } from './cost-table.js';
 import { effectsOf, type Settings } from './effects.js';
 import { ENCODER_FAMILIES, type EncoderSpec, encoderSpec, X264_MOTION, X265_MOTION } from './encoders.js';
 import { type ChannelState, type HostState, WINDOW_STEPS } from './forecast.js';
@@ -94,9 +94,10 @@ export function encodeStatics(
   cpuCounts: readonly number[],
   schedulableCpus: number,
 ): readonly Float32Array[] {
-  const costLog = Math.log(costTableDemand(signature));
+  const breakdown = costTableBreakdown(signature);
+  const costLog = Math.log(totalCores(breakdown));
   const hostCpus = Math.max(1, schedulableCpus);
-  const channel = channelFeatures(signature, Math.exp(costLog));
+  const channel = channelFeatures(signature, breakdown);
   return cpuCounts.map((cpuCount) =>
     Float32Array.from([
       Math.log(cpuCount),
@@ -110,15 +111,15 @@ export function encodeStatics(
   );
 }
 
-function channelFeatures({ input, outputs, complexity }: Signature, cost: number): number[] {
+function channelFeatures({ input, outputs, complexity }: Signature, breakdown: CostBreakdown): number[] {
   const described = outputs.map(describe);
   const pixels = outputs.map(({ width, height }) => width * height);
   const inputRate = input.width * input.height * input.fps;
-  const { decode, scale } = costTableBreakdown({ input, outputs, complexity });
+  const cost = totalCores(breakdown);
   const mean = weightedMeans(described);
   return [
-    decode / cost,
-    scale / cost,
+    breakdown.decode / cost,
+    breakdown.scale / cost,
     Math.max(...described.map(({ cores }) => cores)) / cost,
     Math.log(inputRate / 1e6),
     Math.log((input.width * input.height) / 1e6),
@@ -150,9 +151,17 @@ interface Described {
 }
 
 function describe(output: VideoOutput): Described {
-  const { level, settings } = effectsOf(output);
+  const effects = effectsOf(output);
+  const { level, settings } = effects;
   const rate = output.width * output.height * output.fps;
-  return { output, spec: encoderSpec(output.encoder), level, settings, rate, cores: encodeCores(output) };
+  return {
+    output,
+    spec: encoderSpec(output.encoder),
+    level,
+    settings,
+    rate,
+    cores: encodeCores(output, effects),
+  };
 }
 
 type Mean = (value: (output: Described) => number) => number;
