@@ -197,6 +197,15 @@ export class HistoryDatabase {
   }
 }
 
+/** Values by key; undefined also for those that lie in an unreadable block. */
+export async function getEach(db: Db, keys: readonly Key[]): Promise<(Uint8Array | undefined)[]> {
+  const unlessUnreadable = (error: unknown): undefined => {
+    if (levelCode(error) !== 'LEVEL_CORRUPTION') throw error;
+  };
+  const values = await db.getMany([...keys]).catch(unlessUnreadable);
+  return values ?? Promise.all(keys.map((key) => db.get(key).catch(unlessUnreadable)));
+}
+
 /** What a failed read is to the caller. */
 export function readFailure(error: unknown): CorecastError {
   if (isCorecastError(error)) return error;

@@ -12,6 +12,8 @@ export class OpenChunk {
   journaled = 0;
   /** Journal record of the first one; meaningless while journaled is 0. */
   firstRecord = 0;
+  /** Given up for want of room. */
+  dropped = false;
   readonly openedMs: number;
   readonly #capacity: number;
   #at = new Float64Array(16);

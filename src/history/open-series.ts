@@ -35,6 +35,8 @@ export class OpenSeries {
   pending: PendingChunk[] = [];
   pendingBytes = 0;
   dropped = 0;
+  /** Journaled samples that were dropped: the journal has to be told, or a replay would count wrong. */
+  unsealed: { readonly series: Series; readonly count: number }[] = [];
   readonly #maxPendingBytes: number;
 
   constructor(maxPendingBytes: number) {
@@ -49,11 +51,9 @@ export class OpenSeries {
   }
 
   /** undefined when the name is too long or too many series are open. */
-  begin(name: string, nowMs: number): Series | undefined {
+  begin(name: string, nowMs: number, capacity = firstCapacity(name)): Series | undefined {
     if (name.length < 1 || name.length > MAX_NAME_CHARS || this.series.size >= MAX_OPEN_SERIES)
       return undefined;
-    // The first chunk of a series ends early, each at another time: series begin together, and would all fill together.
-    const capacity = CHUNK_SAMPLES / 2 + (hash(name) % (CHUNK_SAMPLES / 2));
     const open = new OpenChunk(capacity, nowMs);
     const series: Series = { name, id: 0, first: 1, last: 0, changed: true, open, pending: 0 };
     this.series.set(name, series);
@@ -119,19 +119,26 @@ export class OpenSeries {
     return runs;
   }
 
+  #journalOwes({ series, chunk }: PendingChunk): void {
+    if (chunk.journaled > 0) this.unsealed.push({ series, count: chunk.journaled });
+  }
+
   #dropOldest(): boolean {
     const index = this.pending.findIndex((entry) => !entry.inFlight);
     if (index < 0) return false;
     const [entry] = this.pending.splice(index, 1);
     entry!.series.pending--;
     this.pendingBytes -= entry!.bytes.length;
-    this.dropped += entry!.chunk.count - entry!.chunk.journaled;
+    this.dropped += entry!.chunk.count;
+    entry!.chunk.dropped = true;
+    this.#journalOwes(entry!);
     return true;
   }
 }
 
-function hash(name: string): number {
-  let h = 2166136261; // FNV-1a
-  for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 16777619);
-  return h >>> 0;
+/** The first chunk of a series ends early, each at another time: series begin together, and would all fill together. */
+function firstCapacity(name: string): number {
+  let hash = 2166136261; // FNV-1a
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 16777619);
+  return CHUNK_SAMPLES / 2 + ((hash >>> 0) % (CHUNK_SAMPLES / 2));
 }

@@ -1,6 +1,6 @@
 import { invalidField, isCorecastError } from '../lib/errors.js';
 import { decodeChunk, MAX_AT_MS, type Samples } from './chunk.js';
-import { type Db, type HistoryDatabase, readFailure } from './database.js';
+import { type Db, getEach, type HistoryDatabase, readFailure } from './database.js';
 import type { SeriesChunk, SeriesQuery } from './history.js';
 import {
   bucketOf,
@@ -96,7 +96,7 @@ export class SeriesReader {
     fromMs: number,
     toMs: number,
   ): AsyncGenerator<Samples> {
-    const record = parseSeriesRecord(await level.get(textKey(SECTION.seriesName, name), { snapshot }));
+    const record = parseSeriesRecord((await getEach(level, [textKey(SECTION.seriesName, name)]))[0]);
     if (record === undefined || record.first > record.last) return;
     const startMs = Math.max(0, fromMs - CHUNK_SPAN_MS);
     const end = Math.min(bucketOf(toMs - 1), record.last);

@@ -27,8 +27,8 @@ export async function replayJournal(db: Db): Promise<Replay> {
     first ??= record;
     last = record;
     try {
-      const { sealed, pieces } = decodeJournal(value);
-      for (const id of sealed) open.delete(id);
+      const { seals, pieces } = decodeJournal(value);
+      for (const { series, count } of seals) dropFirst(open.get(series), count);
       for (const { series, samples } of pieces) {
         const list = open.get(series);
         if (list === undefined) open.set(series, [{ record, samples }]);
@@ -40,4 +40,19 @@ export async function replayJournal(db: Db): Promise<Replay> {
     }
   }
   return { open, lost, first, last };
+}
+
+function dropFirst(pieces: { record: number; samples: Samples }[] | undefined, count: number): void {
+  let left = count;
+  while (pieces !== undefined && pieces.length > 0 && left > 0) {
+    const [{ record, samples }] = pieces as [{ record: number; samples: Samples }];
+    const taken = Math.min(left, samples.at.length);
+    left -= taken;
+    if (taken === samples.at.length) pieces.shift();
+    else
+      pieces[0] = {
+        record,
+        samples: { at: samples.at.subarray(taken), values: samples.values.subarray(taken) },
+      };
+  }
 }

@@ -1,5 +1,5 @@
 import { isCorecastError } from '../lib/errors.js';
-import type { Db, Operation } from './database.js';
+import { type Db, getEach, type Operation } from './database.js';
 import { frameJson, unframeJson } from './frame.js';
 import { type Key, SECTION, seriesIdKey, textKey } from './keys.js';
 import type { Series } from './open-series.js';
@@ -22,7 +22,10 @@ export class SeriesNames {
 
   /** Finds or gives the number of each series that has none. Those that there is no room for come back. */
   async number(db: Db, series: readonly Series[]): Promise<Series[]> {
-    const values = await db.getMany(series.map(({ name }) => textKey(SECTION.seriesName, name)));
+    const values = await getEach(
+      db,
+      series.map(({ name }) => textKey(SECTION.seriesName, name)),
+    );
     const refused: Series[] = [];
     for (const [i, one] of series.entries()) {
       const record = parseSeriesRecord(values[i]);

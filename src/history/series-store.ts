@@ -1,13 +1,13 @@
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import type { Samples } from './chunk.js';
-import type { HistoryDatabase, Operation } from './database.js';
+import { getEach, type HistoryDatabase, type Operation } from './database.js';
 import { frameJson, unframeJson } from './frame.js';
 import type { SeriesPoint } from './history.js';
 import { encodeJournal, type JournalRecord } from './journal.js';
 import { bucketOf, chunkKey, metaKey, orderedKey, SECTION, seriesIdKey } from './keys.js';
-import type { OpenChunk } from './open-chunk.js';
-import { OpenSeries, type PendingChunk } from './open-series.js';
+import { CHUNK_SAMPLES, type OpenChunk } from './open-chunk.js';
+import { OpenSeries, type PendingChunk, type Series } from './open-series.js';
 import { replayJournal } from './replay.js';
 import { parseSeriesName, SeriesNames } from './series-names.js';
 
@@ -133,7 +133,7 @@ export class SeriesStore {
     this.names.count = meta.names;
     this.#lostRecords = lost;
     const ids = [...open.keys()];
-    const names = (await level.getMany(ids.map(seriesIdKey))).map(parseSeriesName);
+    const names = (await getEach(level, ids.map(seriesIdKey))).map(parseSeriesName);
     for (const [i, id] of ids.entries()) this.#readBack(id, names[i], open.get(id)!);
     await this.#numberSeries();
     // A series whose record is damaged keeps the number that the journal knows it by.
@@ -152,7 +152,7 @@ export class SeriesStore {
     runs: readonly { record: number; samples: Samples }[],
   ): void {
     const nowMs = this.#clock.monotonicMs();
-    const series = name === undefined ? undefined : this.#open.begin(name, nowMs);
+    const series = name === undefined ? undefined : this.#open.begin(name, nowMs, CHUNK_SAMPLES);
     if (series === undefined) {
       this.#log.warn({ series: id }, 'the name of a series is damaged: its newest samples are lost');
       return;
@@ -166,9 +166,14 @@ export class SeriesStore {
     this.#open.sealIdle(this.#clock.monotonicMs());
     try {
       for (let more = true; more; ) {
-        if (this.#generation !== this.#database.generation) this.#beginAnew();
+        const { generation } = this.#database;
+        if (this.#generation !== generation) this.#beginAnew();
         await this.#numberSeries();
-        more = await this.#writeBatch();
+        more = await this.#writeBatch().catch((error: unknown) => {
+          // Damage came to light and there is a fresh database: what is in memory goes there.
+          if (this.#database.generation === generation) throw error;
+          return true;
+        });
       }
     } catch (error) {
       if (!this.#failing)
@@ -193,6 +198,7 @@ export class SeriesStore {
       series.open.journaled = 0;
     }
     for (const { chunk } of this.#open.pending) chunk.journaled = 0;
+    this.#open.unsealed = [];
     this.names.count = 0;
     this.#firstRecord = this.#record + 1;
     this.#generation = this.#database.generation;
@@ -212,9 +218,12 @@ export class SeriesStore {
     const chunks = this.#takePending();
     const more = chunks.length < this.#open.pending.length;
     const journaled = more ? [] : [...this.#open.series.values()].filter(hasNew);
-    const counts = journaled.map(({ open }) => ({ open, count: open.count }));
+    const counts = journaled.map((series) => ({ series, open: series.open, count: series.open.count }));
+    const unsealed = [...this.#open.unsealed];
     const record: JournalRecord = {
-      sealed: chunks.filter(({ chunk }) => chunk.journaled > 0).map(({ series }) => series.id),
+      seals: [...unsealed, ...chunks.map(({ series, chunk }) => ({ series, count: chunk.journaled }))]
+        .filter(({ count }) => count > 0)
+        .map(({ series, count }) => ({ series: series.id, count })),
       pieces: journaled.map(({ id, open }) => ({ series: id, samples: open.samples(open.journaled) })),
     };
     if (chunks.length + journaled.length === 0) return more;
@@ -225,7 +234,7 @@ export class SeriesStore {
     for (const series of named) operations.push(...this.names.operations(series));
     let number = this.#record;
     let journalBytes = 0;
-    if (record.sealed.length + record.pieces.length > 0) {
+    if (record.seals.length + record.pieces.length > 0) {
       const value = encodeJournal(record);
       journalBytes = value.length;
       operations.push({ type: 'put', key: orderedKey(SECTION.journal, ++number), value });
@@ -235,11 +244,12 @@ export class SeriesStore {
       operations.push({ type: 'del', key: orderedKey(SECTION.journal, old) });
     operations.push({ type: 'put', key: metaKey, value: frameJson(this.#meta(number)) });
     await this.#commit(chunks, operations);
+    this.#open.unsealed.splice(0, unsealed.length);
     this.#record = number;
     this.#firstRecord = firstRecord;
     this.#counts.journalBytes += journalBytes;
     for (const series of named) series.changed = false;
-    for (const { open, count } of counts) this.#markJournaled(open, count);
+    for (const { series, open, count } of counts) this.#markJournaled(series, open, count);
     return more;
   }
 
@@ -271,10 +281,11 @@ export class SeriesStore {
     this.#open.written(chunks);
   }
 
-  #markJournaled(open: OpenChunk, count: number): void {
+  #markJournaled(series: Series, open: OpenChunk, count: number): void {
     if (open.journaled === 0) open.firstRecord = this.#record;
     this.#counts.samplesStored += count - open.journaled;
     open.journaled = count;
+    if (open.dropped) this.#open.unsealed.push({ series, count });
   }
 
   /** The oldest pending chunks, as far as their series are numbered and one write holds them. */

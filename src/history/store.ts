@@ -36,7 +36,8 @@ import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
-import { HistoryDatabase } from './database.js';
+import { levelCode } from './damage.js';
+import { HistoryDatabase, readFailure } from './database.js';
 import { Documents } from './documents.js';
 import type { History } from './history.js';
 import { SeriesReader } from './query.js';
@@ -83,9 +84,9 @@ export async function openHistory(
   try {
     report = await series.replay();
   } catch (error) {
-    if (!isCorecastError(error, 'STORE_DAMAGED') && !(error instanceof SyntaxError)) {
+    if (!isCorecastError(error, 'STORE_DAMAGED') && levelCode(error) !== 'LEVEL_CORRUPTION') {
       await database.close();
-      throw error;
+      throw readFailure(error);
     }
     await database.replaceDamaged(messageOf(error));
     series = newSeriesStore(database, options);
