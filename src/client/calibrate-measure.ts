@@ -3,6 +3,7 @@ import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import type { Cpuset } from '../lib/cpuset.js';
 import { CorecastError } from '../lib/errors.js';
+import { parseBench } from './bench-line.js';
 import { clipFile, clipSource } from './calibrate-clips.js';
 import { MIN_MEDIA_S, type PlanEntry } from './calibrate-plan.js';
 import { parseFfmpegCommand } from './ffmpeg-args.js';
@@ -248,12 +249,6 @@ interface FfmpegRun {
   readonly shares: readonly number[];
   /** Busy share of each allowed CPU. */
   readonly busy: readonly number[];
-}
-
-/** FFmpeg's own getrusage at its end: exact, all threads, the child alone. */
-export function parseBench(text: string): { userSeconds: number; systemSeconds: number } | undefined {
-  const match = /bench: utime=([\d.]+)s stime=([\d.]+)s/.exec(text);
-  return match === null ? undefined : { userSeconds: Number(match[1]), systemSeconds: Number(match[2]) };
 }
 
 /** The command line an operator would write for this entry. */

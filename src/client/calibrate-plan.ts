@@ -87,13 +87,11 @@ function drawOutputs(random: Random, encoder: EncoderGrid, clip: ClipSpec): Plan
   if (rungs === 1 && kind < 0.45) first = pick(random, SIZES.slice(at));
   else if (rungs === 1 && kind > 0.92) first = SIZES[Math.max(0, at - 1)]!;
   const smaller = SIZES.filter((size) => size.height < first.height).slice(0, rungs - 1);
-  const fps =
-    random() < 0.2
-      ? pick(
-          random,
-          FRAME_RATES.filter((rate) => rate < clip.fps),
-        )
-      : undefined;
+  const slower = FRAME_RATES.filter((rate) => rate < clip.fps);
+  const drawn = random() < 0.2 && slower.length > 0 ? pick(random, slower) : undefined;
+  // MPEG-2 has a list of frame rates of its own.
+  const standard = encoder.name !== 'mpeg2video' || MPEG2_FRAME_RATES.includes(drawn ?? clip.fps);
+  const fps = standard ? drawn : 25;
   return [first, ...smaller].map(({ width, height }) => ({
     width,
     height,
@@ -164,6 +162,7 @@ export const SIZES = [
 ] as const;
 
 const FRAME_RATES = [10, 12.5, 15, 24, 25, 30, 50];
+const MPEG2_FRAME_RATES = [24, 25, 30, 50, 60];
 
 /** CPU seconds per megapixel of decoding; only run lengths are chosen by it. */
 const DECODE_COST = 0.006;

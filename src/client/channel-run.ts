@@ -1,0 +1,246 @@
+import type { Clock } from '../lib/clock.js';
+import { type Cpuset, parseCpuset } from '../lib/cpuset.js';
+import { isCorecastError, messageOf } from '../lib/errors.js';
+import { hostAddon } from '../lib/native.js';
+import type { Progress } from '../rpc/control.js';
+import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
+import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
+import type { CorecastClient } from './connect.js';
+import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
+import { svtAv1Major } from './ffmpeg-build.js';
+import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
+import { Holder } from './holder.js';
+import { type PlannedOutput, plannedOutputs } from './outputs.js';
+import { atRung, type Restart } from './rungs.js';
+import { SignalRelay } from './signals.js';
+import { withThreadOptions } from './thread-options.js';
+
+export interface ChannelRunOptions {
+  readonly command: FfmpegCommand;
+  readonly planned: readonly PlannedOutput[];
+  /** Output options of each cheaper rung. */
+  readonly rungs: readonly (readonly string[])[];
+  readonly cpus: Cpuset;
+  readonly client: CorecastClient;
+  readonly reservation: Reservation__Output;
+  readonly live: boolean;
+  readonly connect: () => Promise<CorecastClient>;
+  readonly clock: Clock;
+  readonly note: (text: string) => void;
+}
+
+export interface RungChange {
+  readonly rung: number;
+  readonly reason: string;
+  /** From the end of the old FFmpeg to the first frame of the new one; 0 until that came. */
+  gapMs: number;
+}
+
+/** How long a polite end may take before FFmpeg is killed. */
+const STOP_MS = 10_000;
+/** A new FFmpeg that fails within this time, before its first frame, shows a rung that does not work. */
+const FAILED_START_MS = 5_000;
+
+/** One channel on its reserved CPUs: its FFmpeg, replaced at each change of rung, and the session that holds its lease. */
+export class ChannelRun {
+  readonly #options: ChannelRunOptions;
+  readonly rungChanges: RungChange[] = [];
+  threadOptions: readonly string[] = [];
+  threadsRepaired = 0;
+  cpus: Cpuset;
+  #process!: FfmpegProcess;
+  #startTicks = 0;
+  #rung = 0;
+  #restarting = false;
+  #done: Restart = { mediaSeconds: 0, frames: 0, part: 1 };
+  #launchedMs = 0;
+  #holder: Holder | undefined;
+  #relay: SignalRelay | undefined;
+  #stopping = false;
+  #wanted: { rung: number; reason: string } | undefined;
+  #wake: () => void = () => {};
+
+  constructor(options: ChannelRunOptions) {
+    this.#options = options;
+    this.cpus = options.cpus;
+  }
+
+  /** Starts FFmpeg at full quality. Throws what FfmpegProcess.start throws. */
+  async start(): Promise<void> {
+    const { client, reservation, connect, clock, note } = this.#options;
+    await this.#launch();
+    this.#relay = new SignalRelay((signal) => {
+      this.#stopping = true;
+      this.#process.kill(signal);
+    });
+    await this.#attach(client);
+    this.#holder = new Holder(client, {
+      reservationId: reservation.id,
+      token: reservation.token,
+      connect,
+      clock,
+      note,
+      onDirective: (directive) => this.#follow(directive),
+      state: () => ({
+        rung: this.#rung,
+        restarting: this.#restarting,
+        process: this.#process.running ? { pid: this.#process.pid, startTicks: this.#startTicks } : undefined,
+        progress: this.#process.progress,
+      }),
+    });
+  }
+
+  /** Until the last FFmpeg has ended. */
+  async ended(): Promise<Ending> {
+    for (;;) {
+      const woken = new Promise<undefined>((resolve) => {
+        this.#wake = () => resolve(undefined);
+      });
+      const ending =
+        this.#wanted !== undefined && !this.#stopping
+          ? undefined
+          : await Promise.race([this.#process.ended, woken]);
+      if (ending !== undefined) {
+        if (this.#brokenRung(ending)) continue;
+        return ending;
+      }
+      const last = await this.#changeRung();
+      if (last !== undefined) return last;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#relay?.close();
+    await this.#holder?.close();
+  }
+
+  async #launch(): Promise<void> {
+    const { command, rungs, clock } = this.#options;
+    const rung = this.#rung === 0 ? [] : rungs[this.#rung - 1]!;
+    const restart = this.#done.part > 1 ? this.#done : undefined;
+    const now = parseFfmpegCommand(atRung(command, rung, restart));
+    const planned = this.#planned(now);
+    const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
+      ? await svtAv1Major(command.program)
+      : 1;
+    const { args, added } = withThreadOptions(now, planned, { cpuCount: this.cpus.length, svtAv1Major: svt });
+    this.threadOptions = added;
+    const change = this.rungChanges.at(-1);
+    const stoppedMs = clock.monotonicMs();
+    this.#process = await FfmpegProcess.start(now, args, clock, (progress) => {
+      if (progress.frame > 0) this.#restarting = false;
+      if (change !== undefined && change.gapMs === 0 && progress.frame > 0) {
+        change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - stoppedMs));
+      }
+    });
+    this.#launchedMs = clock.monotonicMs();
+    this.#startTicks = startTicks(this.#process.pid);
+  }
+
+  /** The rung's own encoders decide which thread options it gets; pictures stay those of the inputs. */
+  #planned(command: FfmpegCommand): PlannedOutput[] {
+    const first = this.#options.planned[0]?.video;
+    if (first === undefined) return [];
+    return plannedOutputs(
+      command,
+      command.inputs.map(() => first),
+    );
+  }
+
+  async #attach(client: CorecastClient): Promise<void> {
+    const { reservation, note } = this.#options;
+    const process = { pid: this.#process.pid, startTicks: this.#startTicks };
+    try {
+      const idempotencyKey = `${reservation.id}.${process.pid}.${process.startTicks}`;
+      const { repaired } = await client.attach({
+        reservationId: reservation.id,
+        token: reservation.token,
+        process,
+        idempotencyKey,
+      });
+      this.threadsRepaired += repaired;
+    } catch (error) {
+      // An FFmpeg that is through already has nothing left to attach.
+      if (isCorecastError(error, 'PROCESS_GONE') || !this.#process.running) return;
+      note(
+        `could not attach FFmpeg to its reservation (${messageOf(error)}); it keeps the CPUs it inherited`,
+      );
+    }
+  }
+
+  #follow(directive: Directive__Output): void {
+    const { note, rungs } = this.#options;
+    const because = directive.reason === '' ? '' : `: ${directive.reason}`;
+    if (directive.kind === 'setRung' && directive.setRung !== undefined) {
+      const rung = Math.min(directive.setRung, rungs.length);
+      this.#wanted = rung === this.#rung ? undefined : { rung, reason: directive.reason };
+      if (this.#wanted !== undefined) this.#wake();
+    } else if (directive.kind === 'cpus' && directive.cpus !== undefined) {
+      note(`moved to CPUs ${directive.cpus}${because}`);
+      try {
+        this.cpus = parseCpuset(directive.cpus);
+        hostAddon().setProcessAffinity(process.pid, this.cpus);
+      } catch (error) {
+        note(`the wrapper itself could not follow (${messageOf(error)})`);
+      }
+    } else if (directive.kind === 'stop' && directive.stop === true) {
+      note(`stopping FFmpeg as the daemon asks${because}`);
+      this.#stopping = true;
+      void this.#process.stop(STOP_MS);
+    }
+  }
+
+  /** Replaces FFmpeg by one at the wanted rung. Returns how it ended when there is nothing left to replace. */
+  async #changeRung(): Promise<Ending | undefined> {
+    const { clock, note, client, rungs } = this.#options;
+    const wanted = this.#wanted!;
+    this.#wanted = undefined;
+    this.#restarting = true;
+    await this.#holder?.beat();
+    const ending = await this.#process.stop(STOP_MS);
+    // It may have come to its own end, or been told to end, while it was asked to make way.
+    if (this.#stopping || ending.code === 0) return ending;
+    this.#addDone(clock.monotonicMs());
+    this.#rung = wanted.rung;
+    this.rungChanges.push({ ...wanted, gapMs: 0 });
+    const what =
+      wanted.rung === 0 ? 'full quality' : `rung ${wanted.rung} (${rungs[wanted.rung - 1]!.join(' ')})`;
+    note(`restarting FFmpeg at ${what} from ${this.#done.mediaSeconds.toFixed(1)} s: ${wanted.reason}`);
+    await this.#launch();
+    await this.#attach(client);
+    // Until its first frame the new one is on trial, and its end would not be the channel's: see #brokenRung.
+    setTimeout(() => {
+      this.#restarting = false;
+    }, FAILED_START_MS).unref();
+    return undefined;
+  }
+
+  #addDone(nowMs: number): void {
+    const progress: Progress | undefined = this.#process.progress;
+    // Without -progress of our own, a paced channel has written about as much as the clock says.
+    const media = progress !== undefined ? progress.outTimeUs / 1e6 : (nowMs - this.#launchedMs) / 1000;
+    this.#done = {
+      mediaSeconds: this.#done.mediaSeconds + media,
+      frames: this.#done.frames + (progress?.frame ?? 0),
+      part: this.#done.part + 1,
+    };
+  }
+
+  /** A rung whose options FFmpeg rejects is given up for full quality, once; the channel matters more than the rung. */
+  #brokenRung(ending: Ending): boolean {
+    const quick = this.#options.clock.monotonicMs() - this.#launchedMs < FAILED_START_MS;
+    const failed = ending.code !== 0 && (this.#process.progress?.frame ?? 0) === 0;
+    if (this.#rung === 0 || !quick || !failed || this.#stopping) return false;
+    this.#options.note(`FFmpeg does not start at rung ${this.#rung}; back to full quality`);
+    this.#wanted = { rung: 0, reason: `rung ${this.#rung} does not start` };
+    return true;
+  }
+}
+
+function startTicks(pid: number): number {
+  try {
+    return hostAddon().startTicks(pid);
+  } catch {
+    return 0; // The daemon reads it.
+  }
+}

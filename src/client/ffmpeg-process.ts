@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import type { Clock } from '../lib/clock.js';
+import { CorecastError } from '../lib/errors.js';
+import type { Progress } from '../rpc/control.js';
+import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
+import { ProgressReader } from './progress.js';
+
+/** How an FFmpeg ended: with a code, or by a signal. */
+export interface Ending {
+  readonly code: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
+}
+
+/**
+ * One running FFmpeg. Standard input, output and error are the wrapper's own, untouched; progress comes over one more
+ * pipe, unless the user asked for -progress himself: then that is his, and nothing is known here.
+ */
+export class FfmpegProcess {
+  readonly pid: number;
+  readonly ended: Promise<Ending>;
+  #child: ChildProcess;
+  #running = true;
+  #progress: Progress | undefined;
+
+  /** Starts it, with a progress pipe if `onProgress` is given. Throws NOT_FOUND (details.errno ENOENT or EACCES) when it cannot be executed. */
+  static async start(
+    command: FfmpegCommand,
+    args: readonly string[],
+    clock: Clock,
+    onProgress?: (progress: Progress) => void,
+  ): Promise<FfmpegProcess> {
+    const { program } = command;
+    const own = onProgress !== undefined && lastOption(command.globals, 'progress') === undefined;
+    const fd = own ? freeDescriptor(args) : undefined;
+    const stdio: ('inherit' | 'ignore' | 'pipe')[] = ['inherit', 'inherit', 'inherit'];
+    if (fd !== undefined) {
+      // libuv leaves descriptors above 2 as they are where it is told to ignore them: what the caller passed in stays.
+      while (stdio.length < fd) stdio.push('ignore');
+      stdio.push('pipe');
+    }
+    const all = fd === undefined ? args : ['-progress', `pipe:${fd}`, ...args];
+    const child = spawn(program, [...all], { stdio });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        const why =
+          error.code === 'ENOENT'
+            ? 'no such program'
+            : error.code === 'EACCES'
+              ? 'not executable'
+              : error.message;
+        const details = { cause: error, ...(error.code === undefined ? {} : { errno: error.code }) };
+        reject(new CorecastError('NOT_FOUND', `cannot start ${program}: ${why}`, details));
+      });
+    });
+    return new FfmpegProcess(child, fd, clock, onProgress);
+  }
+
+  private constructor(
+    child: ChildProcess,
+    fd: number | undefined,
+    clock: Clock,
+    onProgress: (progress: Progress) => void = () => {},
+  ) {
+    this.#child = child;
+    this.pid = child.pid!;
+    if (fd !== undefined) this.#readProgress(fd, clock, onProgress);
+    this.ended = new Promise((resolve) => {
+      child.once('exit', (code, signal) => {
+        this.#running = false;
+        resolve({ code: code ?? undefined, signal: signal ?? undefined });
+      });
+    });
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** The last block of -progress; undefined before the first, or when the user kept -progress. */
+  get progress(): Progress | undefined {
+    return this.#progress;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    if (this.#running) this.#child.kill(signal);
+  }
+
+  /**
+   * Ends it politely: one SIGTERM lets FFmpeg flush its encoders and write trailers (a second would cut that short), then
+   * SIGKILL once the time is up.
+   */
+  async stop(withinMs: number): Promise<Ending> {
+    this.kill('SIGTERM');
+    const timer = setTimeout(() => this.kill('SIGKILL'), withinMs);
+    const ending = await this.ended;
+    clearTimeout(timer);
+    return ending;
+  }
+
+  #readProgress(fd: number, clock: Clock, onProgress: (progress: Progress) => void): void {
+    const reader = new ProgressReader(clock, (progress) => {
+      this.#progress = progress;
+      onProgress(progress);
+    });
+    const pipe = this.#child.stdio[fd] as NodeJS.ReadableStream | null;
+    pipe?.setEncoding('utf8');
+    pipe?.on('data', (text: string) => reader.feed(text));
+    // A pipe that breaks costs the progress, nothing else.
+    pipe?.on('error', () => {});
+  }
+}
+
+/** The first descriptor above the standard ones that the command line does not name. */
+function freeDescriptor(args: readonly string[]): number {
+  const named = new Set(
+    args.flatMap((word) =>
+      [...word.matchAll(/(?:pipe|fd):(\d+)|\/dev\/fd\/(\d+)/g)].map((m) => Number(m[1] ?? m[2])),
+    ),
+  );
+  let fd = 3;
+  while (named.has(fd)) fd++;
+  return fd;
+}
+
+/** The exit code that a shell would report. */
+export function exitCodeOf(ending: Ending): number {
+  if (ending.code !== undefined) return ending.code;
+  return 128 + (ending.signal === undefined ? 0 : constants.signals[ending.signal]);
+}
+
+export function describeEnding(ending: Ending): string {
+  return ending.code !== undefined ? `exit ${ending.code}` : `signal ${ending.signal ?? 'unknown'}`;
+}

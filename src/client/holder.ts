@@ -1,0 +1,132 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../lib/clock.js';
+import { isCorecastError, messageOf } from '../lib/errors.js';
+import type { Progress } from '../rpc/control.js';
+import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
+import type { CorecastClient, SessionStream } from './connect.js';
+
+/** The process that the reservation is held for, and how it runs now. */
+export interface HeldState {
+  readonly rung: number;
+  readonly restarting: boolean;
+  readonly process: { readonly pid: number; readonly startTicks: number } | undefined;
+  readonly progress: Progress | undefined;
+}
+
+export interface HolderOptions {
+  readonly reservationId: string;
+  readonly token: number;
+  readonly connect: () => Promise<CorecastClient>;
+  readonly clock: Clock;
+  readonly state: () => HeldState;
+  readonly onDirective: (directive: Directive__Output) => void;
+  /** For the operator. */
+  readonly note: (text: string) => void;
+}
+
+const HEARTBEAT_MS = 2_000;
+const FIRST_RETRY_MS = 200;
+const MAX_RETRY_MS = 5_000;
+
+/**
+ * Holds the reservation while FFmpeg runs: heartbeats with progress up, directives down. When the daemon goes away FFmpeg
+ * does not notice; this reconnects with growing pauses and says again what is held.
+ */
+export class Holder {
+  readonly #options: HolderOptions;
+  readonly #stop = new AbortController();
+  #session: SessionStream | undefined;
+  #announced = false;
+  readonly #done: Promise<void>;
+
+  constructor(client: CorecastClient, options: HolderOptions) {
+    this.#options = options;
+    this.#done = this.#hold(client);
+  }
+
+  /** Sends the state now, ahead of the next heartbeat. */
+  async beat(): Promise<void> {
+    const session = this.#session;
+    if (session === undefined) return;
+    const { reservationId, token, state } = this.#options;
+    const { rung, restarting, process, progress } = state();
+    const announce = !this.#announced && process !== undefined;
+    this.#announced ||= announce;
+    await session.send({
+      reservationId,
+      token,
+      rung,
+      restarting,
+      ...(progress === undefined ? {} : { progress }),
+      ...(announce ? { process } : {}),
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#session?.end();
+    await Promise.race([this.#done, sleep(500, undefined, { ref: false })]);
+    this.#session?.cancel();
+  }
+
+  async #hold(first: CorecastClient): Promise<void> {
+    let client: CorecastClient | undefined = first;
+    let retryMs = FIRST_RETRY_MS;
+    let lost = false;
+    while (!this.#stop.signal.aborted) {
+      try {
+        client ??= await this.#options.connect();
+        await this.#oneSession(client, () => {
+          if (lost) this.#options.note('the daemon is back; the reservation is held again');
+          lost = false;
+          retryMs = FIRST_RETRY_MS;
+        });
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        if (isFinal(error)) {
+          this.#options.note(
+            `the daemon no longer holds this reservation (${messageOf(error)}); FFmpeg goes on`,
+          );
+          return;
+        }
+        if (!lost)
+          this.#options.note(`lost the daemon (${messageOf(error)}); FFmpeg goes on, trying to reconnect`);
+      }
+      lost = true;
+      if (client !== first) client?.close();
+      client = undefined;
+      await sleep(retryMs * (0.75 + Math.random() / 2), undefined, {
+        signal: this.#stop.signal,
+        ref: false,
+      }).catch(() => {});
+      retryMs = Math.min(MAX_RETRY_MS, retryMs * 2);
+    }
+  }
+
+  async #oneSession(client: CorecastClient, onAnswer: () => void): Promise<void> {
+    const session = client.session();
+    this.#session = session;
+    this.#announced = false;
+    const heartbeat = setInterval(() => void this.beat(), HEARTBEAT_MS);
+    heartbeat.unref();
+    try {
+      void this.beat();
+      for await (const message of session.messages) {
+        onAnswer();
+        if (message.directive !== null) this.#options.onDirective(message.directive);
+      }
+    } finally {
+      clearInterval(heartbeat);
+      this.#session = undefined;
+    }
+  }
+}
+
+function isFinal(error: unknown): boolean {
+  return (
+    isCorecastError(error, 'STALE_TOKEN') ||
+    isCorecastError(error, 'NOT_FOUND') ||
+    isCorecastError(error, 'WRONG_STATE') ||
+    isCorecastError(error, 'PERMISSION_DENIED')
+  );
+}

@@ -1,0 +1,280 @@
+import type { Signature, VideoInput } from '../forecast/signature.js';
+import { type Clock, systemClock } from '../lib/clock.js';
+import { isCorecastError, messageOf } from '../lib/errors.js';
+import { hostAddon } from '../lib/native.js';
+import type { ChannelClass } from '../reservation/reservation.js';
+import type { UsageSummary__Output } from '../rpc/generated/corecast/v1/UsageSummary.js';
+import { type Admission, admit } from './admit.js';
+import { channelClassOf } from './channel-class.js';
+import { ChannelRun, type RungChange } from './channel-run.js';
+import { EXIT } from './exit-codes.js';
+import { ExitError } from './exit-error.js';
+import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
+import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
+import type { ComplexityMode } from './measure-complexity.js';
+import type { PlannedOutput } from './outputs.js';
+import { parseRung } from './rungs.js';
+import { shellWords } from './shell-words.js';
+import { SignalRelay } from './signals.js';
+import { type CommandSignature, commandSignature } from './signature.js';
+
+export interface RunOptions {
+  readonly socket: string;
+  readonly waitMs: number;
+  readonly name?: string;
+  /** Absent: by the command line (channel-class.ts). */
+  readonly channelClass?: ChannelClass;
+  readonly priority?: number;
+  readonly exclusive: boolean;
+  /** 0 lets the forecast choose. */
+  readonly cpuCount: number;
+  /** Rungs of the degrade ladder, each a string of output options. */
+  readonly degrade: readonly string[];
+  readonly require: boolean;
+  readonly runAnyway: boolean;
+  readonly probe: boolean;
+  readonly probeTimeoutMs: number;
+  readonly complexity: ComplexityMode;
+  readonly declared: Partial<VideoInput>;
+  /** Lines for the operator, on standard error. */
+  readonly note: (text: string) => void;
+}
+
+/** What happened, for --json and --report. Times in milliseconds. */
+export interface RunReport {
+  readonly reservationId: string;
+  readonly decisionId: string;
+  readonly channelClass: ChannelClass;
+  readonly cpus: readonly number[];
+  readonly signature: Signature | null;
+  readonly threadOptions: readonly string[];
+  /** Threads that had left the reserved CPUs and were brought back when FFmpeg was attached. */
+  readonly threadsRepaired: number;
+  readonly rungChanges: readonly RungChange[];
+  readonly ending: string;
+  readonly usage: UsageSummary__Output | null;
+  readonly probeMs: number;
+  readonly reserveMs: number;
+  /** From the wrapper's first line to FFmpeg's start, all of it. */
+  readonly beforeStartMs: number;
+  readonly notes: readonly string[];
+}
+
+export interface RunResult {
+  readonly ending: Ending;
+  readonly report: RunReport;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** `corecast run`: an FFmpeg command line, with a reservation around it. Throws ExitError when FFmpeg did not start. */
+export async function run(
+  words: readonly string[],
+  options: RunOptions,
+  clock: Clock = systemClock,
+): Promise<RunResult> {
+  const startedMs = clock.monotonicMs();
+  const notes: string[] = [];
+  const note = (text: string) => {
+    notes.push(text);
+    options.note(text);
+  };
+  const command = parseFfmpegCommand(words);
+  const rungs = options.degrade.map((text) => parseRung(shellWords(text), text));
+  const channelClass = options.channelClass ?? channelClassOf(command);
+
+  // ffprobe runs while the gRPC library loads and connects.
+  const connecting = connectLate(options.socket);
+  const { signature, planned, notes: assumed } = await readSignature(command, options);
+  const probeMs = clock.monotonicMs() - startedMs;
+  const admission: Admission =
+    signature === undefined
+      ? { kind: 'unpinned', why: 'no video is encoded; FFmpeg runs without a reservation' }
+      : await admit(connecting, {
+          signature,
+          name: options.name ?? nameOf(command),
+          channelClass,
+          priority: options.priority,
+          exclusive: options.exclusive,
+          cpuCount: options.cpuCount,
+          waitMs: options.waitMs,
+          ladderRungs: rungs.length,
+          require: options.require,
+          runAnyway: options.runAnyway,
+        });
+  for (const text of assumed) note(text);
+  const reserveMs = clock.monotonicMs() - startedMs - probeMs;
+  const summary = { channelClass, signature: signature ?? null, probeMs, reserveMs, notes };
+  if (admission.kind === 'unpinned') {
+    if (signature === undefined)
+      void connecting.then(
+        (client) => client.close(),
+        () => {},
+      );
+    note(admission.why);
+    return runUnpinned(command, summary, startedMs, clock);
+  }
+  return runReserved(
+    command,
+    planned,
+    rungs,
+    admission,
+    { ...summary, note, socket: options.socket },
+    startedMs,
+    clock,
+  );
+}
+
+type Summary = Pick<RunReport, 'channelClass' | 'signature' | 'probeMs' | 'reserveMs' | 'notes'>;
+
+async function runUnpinned(
+  command: FfmpegCommand,
+  summary: Summary,
+  startedMs: number,
+  clock: Clock,
+): Promise<RunResult> {
+  const ffmpeg = await startOrExit(() => FfmpegProcess.start(command, command.args, clock));
+  const beforeStartMs = clock.monotonicMs() - startedMs;
+  const relay = new SignalRelay((signal) => ffmpeg.kill(signal));
+  const ending = await ffmpeg.ended;
+  relay.close();
+  const nothing = {
+    reservationId: '',
+    decisionId: '',
+    cpus: [],
+    threadOptions: [],
+    threadsRepaired: 0,
+    rungChanges: [],
+    usage: null,
+  };
+  return { ending, report: { ...summary, ...nothing, ending: describeEnding(ending), beforeStartMs } };
+}
+
+async function runReserved(
+  command: FfmpegCommand,
+  planned: readonly PlannedOutput[],
+  rungs: readonly (readonly string[])[],
+  { client, reservation, decision }: Extract<Admission, { kind: 'reserved' }>,
+  context: Summary & { readonly note: (text: string) => void; readonly socket: string },
+  startedMs: number,
+  clock: Clock,
+): Promise<RunResult> {
+  const { note, socket, ...summary } = context;
+  const cpus = reservation.cpus.map(({ cpu }) => cpu).sort((a, b) => a - b);
+  // Before the spawn: FFmpeg inherits it, and encoders that size themselves by the mask see it.
+  try {
+    hostAddon().setProcessAffinity(process.pid, cpus);
+  } catch (error) {
+    note(`could not move to CPUs ${cpus.join(',')} (${messageOf(error)}); the daemon will pin FFmpeg`);
+  }
+  const channel = new ChannelRun({
+    command,
+    planned,
+    rungs,
+    cpus,
+    client,
+    reservation,
+    live: summary.channelClass === 'live',
+    connect: () => connectLate(socket),
+    clock,
+    note,
+  });
+  let ending: Ending;
+  let beforeStartMs = 0;
+  let reason = '';
+  let usage: UsageSummary__Output | null = null;
+  try {
+    await startOrExit(() => channel.start());
+    beforeStartMs = clock.monotonicMs() - startedMs;
+    ending = await channel.ended();
+    reason = describeEnding(ending);
+  } catch (error) {
+    reason = messageOf(error).slice(0, 200);
+    throw error;
+  } finally {
+    await channel.close();
+    usage = await release(client, reservation.id, reservation.token, reason);
+    client.close();
+  }
+  return {
+    ending,
+    report: {
+      ...summary,
+      reservationId: reservation.id,
+      decisionId: decision?.id ?? reservation.decisionId,
+      cpus: channel.cpus,
+      threadOptions: channel.threadOptions,
+      threadsRepaired: channel.threadsRepaired,
+      rungChanges: channel.rungChanges,
+      ending: describeEnding(ending),
+      usage,
+      beforeStartMs,
+    },
+  };
+}
+
+async function release(
+  client: Awaited<ReturnType<typeof connectLate>>,
+  reservationId: string,
+  token: number,
+  reason: string,
+): Promise<UsageSummary__Output | null> {
+  try {
+    return (await client.release({ reservationId, token, reason }, { timeoutMs: 2_000 })).usage;
+  } catch {
+    return null; // The daemon sees the exit itself, and releases.
+  }
+}
+
+async function readSignature(command: FfmpegCommand, options: RunOptions): Promise<CommandSignature> {
+  try {
+    const read = await commandSignature(command, {
+      probe: options.probe,
+      timeoutMs: options.probeTimeoutMs,
+      declared: options.declared,
+    });
+    return await withMeasuredComplexity(command, read, options);
+  } catch (error) {
+    // FFmpeg itself would say the same and end with 1.
+    if (isCorecastError(error, 'NOT_FOUND')) throw new ExitError(EXIT.failure, error.message);
+    throw error;
+  }
+}
+
+async function withMeasuredComplexity(
+  command: FfmpegCommand,
+  read: CommandSignature,
+  options: RunOptions,
+): Promise<CommandSignature> {
+  const input = command.inputs[0];
+  if (options.complexity === 'packets' || read.signature === undefined || input === undefined) return read;
+  const { measureProbe, measureSiti } = await import('./measure-complexity.js');
+  const begun = performance.now();
+  try {
+    const measure = options.complexity === 'siti' ? measureSiti : measureProbe;
+    const complexity = { ...read.signature.complexity, ...(await measure(command.program, input)) };
+    const cost = `--complexity ${options.complexity} took ${Math.round(performance.now() - begun)} ms`;
+    return { ...read, signature: { ...read.signature, complexity }, notes: [...read.notes, cost] };
+  } catch (error) {
+    return { ...read, notes: [...read.notes, `--complexity ${options.complexity}: ${messageOf(error)}`] };
+  }
+}
+
+async function startOrExit<T>(start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    if (!isCorecastError(error, 'NOT_FOUND')) throw error;
+    throw new ExitError(error.details.errno === 'ENOENT' ? EXIT.notFound : EXIT.cannotExecute, error.message);
+  }
+}
+
+async function connectLate(socket: string) {
+  const { connect } = await import('./connect.js');
+  return connect({ socket, timeoutMs: CONNECT_TIMEOUT_MS });
+}
+
+function nameOf(command: FfmpegCommand): string {
+  const output = command.outputs.at(-1)?.url ?? '';
+  return output === '-' || output === '' ? (command.inputs[0]?.url ?? 'ffmpeg') : output;
+}
