@@ -82,6 +82,11 @@ export class OccupancyIndex implements Occupancy {
     return index;
   }
 
+  /** The same host with nothing reserved. */
+  emptied(): OccupancyIndex {
+    return new OccupancyIndex(this.host.topology, this.smtCoreMilli);
+  }
+
   /** Thousandths that new reservations could take in all. */
   get freeMilli(): number {
     return this.#freeMilli;

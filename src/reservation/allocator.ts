@@ -26,7 +26,7 @@ import { hostIndex } from './allocator-host.js';
 import { OccupancyIndex } from './allocator-occupancy.js';
 import { everyCore, type Place, placeLevels, placesAround } from './allocator-places.js';
 import { PlaceSearch, SCORE } from './allocator-search.js';
-import { explainShortfall, type Shortfall } from './allocator-shortfall.js';
+import { explainShortfall, largestRequest, type Shortfall } from './allocator-shortfall.js';
 import type { Occupancy } from './occupancy.js';
 import type { ChannelClass, CpuShare } from './reservation.js';
 
@@ -67,33 +67,14 @@ export function allocate(
   occupancy: Occupancy,
   request: AllocationRequest,
 ): Placement | Shortfall {
-  const shares = sortedShares(request.sharesMilli);
   const index = indexed(topology, occupancy, request.smtCoreMilli);
-  const host = index.host;
-  const preferred = preferredSlots(index, request.prefer ?? []);
-  const search = new PlaceSearch(index, shares, {
-    wholeCores: request.exclusive,
-    wrongKind: request.channelClass === 'live' ? 1 : 0,
-    ...(preferred.size > 0 ? { preferred } : {}),
-  });
-  const everywhere = everyCore(host);
-  let proved = true;
-  if (search.mayFit(everywhere)) {
-    lookByPreference(index, search, shares, preferred);
-    if (search.best === undefined) {
-      search.run(coresThatMatter(index, search, everywhere, shares.length), EXACT_BUDGET, true);
-      proved = !search.exhausted;
-    }
-  }
-  if (search.best === undefined) return explainShortfall(index, search, shares, request.exclusive, proved);
-  const cpus = request.exclusive
-    ? wholeCores(index, search.best)
-    : [...search.best].map((slot, i) => ({ cpu: host.cpuOf[slot]!, shareMilli: shares[i]! }));
-  cpus.sort((a, b) => a.cpu - b.cpu);
-  const score = Object.fromEntries(
-    SCORE.map((name, k) => [name, search.bestScore[k]!]),
-  ) as Placement['score'];
-  return { ok: true, cpus, why: why(cpus, score, request), score };
+  const { placement, shares, search, proved } = look(index, request);
+  return placement ?? explainShortfall(index, search, shares, request.exclusive, proved);
+}
+
+/** allocate() without the explanation when there is no room, for callers that try several requests. */
+export function place(index: OccupancyIndex, request: AllocationRequest): Placement | undefined {
+  return look(index, request).placement;
 }
 
 /** Resizes or moves a channel: `occupancyWithoutSelf` must not hold its present CPUs. Prefers to stay. */
@@ -106,6 +87,64 @@ export function reallocate(
   return allocate(topology, occupancyWithoutSelf, { ...request, prefer: current.map(({ cpu }) => cpu) });
 }
 
+/** Thousandths that the `count` roomiest CPUs of the empty host hold together. */
+export function largestOnEmptyHost(
+  topology: Topology,
+  smtCoreMilli: number,
+  count: number,
+  wholeCores: boolean,
+): number {
+  const index = new OccupancyIndex(topology, smtCoreMilli);
+  const search = new PlaceSearch(index, [1], { wholeCores });
+  return largestRequest(index, search, count).reduce((a, b) => a + b, 0);
+}
+
+/** The occupancy itself when it is an index of this host already. */
+export function indexed(topology: Topology, occupancy: Occupancy, smtCoreMilli: number): OccupancyIndex {
+  const ready =
+    occupancy instanceof OccupancyIndex &&
+    occupancy.host === hostIndex(topology) &&
+    occupancy.smtCoreMilli === smtCoreMilli;
+  return ready ? occupancy : OccupancyIndex.of(topology, occupancy, smtCoreMilli);
+}
+
+function look(index: OccupancyIndex, request: AllocationRequest) {
+  const shares = sortedShares(request.sharesMilli);
+  const preferred = preferredSlots(index, request.prefer ?? []);
+  const search = new PlaceSearch(index, shares, {
+    wholeCores: request.exclusive,
+    wrongKind: request.channelClass === 'live' ? 1 : 0,
+    ...(preferred.size > 0 ? { preferred } : {}),
+  });
+  const everywhere = everyCore(index.host);
+  let proved = true;
+  if (search.mayFit(everywhere)) {
+    lookByPreference(index, search, shares, preferred);
+    if (search.best === undefined) {
+      search.run(coresThatMatter(index, search, everywhere, shares.length), EXACT_BUDGET, true);
+      proved = !search.exhausted;
+    }
+  }
+  return { placement: placementOf(index, search, shares, request), shares, search, proved };
+}
+
+function placementOf(
+  index: OccupancyIndex,
+  search: PlaceSearch,
+  shares: readonly number[],
+  request: AllocationRequest,
+): Placement | undefined {
+  if (search.best === undefined) return undefined;
+  const cpus = request.exclusive
+    ? wholeCores(index, search.best)
+    : [...search.best].map((slot, i) => ({ cpu: index.host.cpuOf[slot]!, shareMilli: shares[i]! }));
+  cpus.sort((a, b) => a.cpu - b.cpu);
+  const score = Object.fromEntries(
+    SCORE.map((name, k) => [name, search.bestScore[k]!]),
+  ) as Placement['score'];
+  return { ok: true, cpus, why: why(cpus, score, request), score };
+}
+
 function sortedShares(sharesMilli: readonly number[]): number[] {
   if (sharesMilli.length === 0) throw invalidField('sharesMilli', '[]', 'at least one share');
   for (const share of sharesMilli) {
@@ -114,14 +153,6 @@ function sortedShares(sharesMilli: readonly number[]): number[] {
     }
   }
   return [...sharesMilli].sort((a, b) => b - a);
-}
-
-function indexed(topology: Topology, occupancy: Occupancy, smtCoreMilli: number): OccupancyIndex {
-  const ready =
-    occupancy instanceof OccupancyIndex &&
-    occupancy.host === hostIndex(topology) &&
-    occupancy.smtCoreMilli === smtCoreMilli;
-  return ready ? occupancy : OccupancyIndex.of(topology, occupancy, smtCoreMilli);
 }
 
 function preferredSlots(index: OccupancyIndex, cpus: readonly number[]): Set<number> {
@@ -138,7 +169,7 @@ function lookByPreference(
   const thorough = index.free.length <= SMALL_HOST_SLOTS;
   const budget = thorough ? THOROUGH_BUDGET : 2 * shares.length + 16;
   let bestPlace: Place | undefined;
-  const look = (places: Iterable<Place>) => {
+  const lookIn = (places: Iterable<Place>) => {
     let ties = 0;
     for (const place of places) {
       if (search.run(place, budget)) {
@@ -148,10 +179,10 @@ function lookByPreference(
         return;
     }
   };
-  if (preferred.size > 0) look(placesAround(index, preferred));
+  if (preferred.size > 0) lookIn(placesAround(index, preferred));
   const need = { slots: shares.length, milli: shares.reduce((a, b) => a + b, 0) };
   for (const level of placeLevels(index, need)) {
-    look(level);
+    lookIn(level);
     if (search.best !== undefined) break;
   }
   if (!thorough && bestPlace !== undefined) search.run(bestPlace, REFINE_BUDGET);

@@ -1,0 +1,124 @@
+import type { Forecast } from '../forecast/forecast.js';
+import { allocate, largestOnEmptyHost, type OccupancyIndex, place } from '../reservation/allocator.js';
+import type { Check, Choice, DecideInput } from './decide.js';
+import { demandOf, spread, withHeadroom } from './demand.js';
+import { hostLoadCheck } from './host-load.js';
+import { cores, count, percent } from './words.js';
+
+interface Candidate {
+  readonly forecast: Forecast;
+  readonly q90Milli: number;
+  /** With the headroom on top. */
+  readonly milli: number;
+  /** Undefined: on so few CPUs it would not keep real time. */
+  readonly shares: readonly number[] | undefined;
+}
+
+type Spread = Candidate & { readonly shares: readonly number[] };
+
+export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
+  const candidates = input.forecasts
+    .map((forecast) => candidateOf(forecast, input.limits.headroom))
+    .sort((a, b) => a.forecast.cpuCount - b.forecast.cpuCount);
+  const realTime = candidates.filter((one): one is Spread => one.shares !== undefined);
+  const fewest = realTime[0];
+  if (fewest === undefined) return neverRealTime(input, candidates.at(-1)!);
+  for (const candidate of realTime) {
+    const placement =
+      candidate.milli > index.freeMilli ? undefined : place(index, allocation(input, candidate));
+    if (placement === undefined) continue;
+    const { forecast, milli, q90Milli } = candidate;
+    const text = `${needs(input, candidate)}; given ${placement.why}`;
+    const fits = { code: 'FITS', text, needed: milli, available: index.freeMilli } as const;
+    return {
+      forecast,
+      cpus: placement.cpus,
+      checks: [
+        { reason: { ...fits, unit: 'thousandths', passed: true }, possible: true },
+        hostLoadCheck(input, index, forecast, { loadMilli: q90Milli, reservedMilli: sumOf(placement.cpus) }),
+      ],
+    };
+  }
+  const { forecast, q90Milli, milli } = fewest;
+  const load = { loadMilli: q90Milli, reservedMilli: milli };
+  return {
+    forecast,
+    cpus: [],
+    checks: [noPlace(input, index, fewest, realTime), hostLoadCheck(input, index, forecast, load)],
+  };
+}
+
+function candidateOf(forecast: Forecast, headroom: number): Candidate {
+  const { q90Milli } = demandOf(forecast);
+  const milli = withHeadroom(q90Milli, headroom);
+  return { forecast, q90Milli, milli, shares: spread(forecast, milli) };
+}
+
+function noPlace(
+  input: DecideInput,
+  index: OccupancyIndex,
+  fewest: Spread,
+  realTime: readonly Spread[],
+): Check {
+  const empty = index.emptied();
+  const possible = realTime.some((candidate) => place(empty, allocation(input, candidate)) !== undefined);
+  if (!possible) return { reason: tooLarge(input, fewest), possible };
+  const shortfall = allocate(input.topology, index, allocation(input, fewest));
+  const why = shortfall.ok ? '' : shortfall.text;
+  const short = fewest.milli > index.freeMilli;
+  const offer = input.request.exclusive
+    ? why
+    : short
+      ? `the whole host has ${cores(index.freeMilli)} left`
+      : `on ${count(fewest.forecast.cpuCount, 'CPU')} it ${why}`;
+  return {
+    reason: {
+      code: short ? 'CPU_SHORT' : 'NO_PLACEMENT',
+      text: `${needs(input, fewest)}; ${offer}`,
+      needed: fewest.milli,
+      available: shortfall.ok ? index.freeMilli : shortfall.availableMilli,
+      unit: 'thousandths',
+      passed: false,
+    },
+    possible,
+  };
+}
+
+function neverRealTime(input: DecideInput, widest: Candidate): Choice {
+  return {
+    forecast: widest.forecast,
+    cpus: [],
+    checks: [{ reason: tooLarge(input, widest), possible: false }],
+  };
+}
+
+function tooLarge(input: DecideInput, candidate: Candidate): Check['reason'] {
+  const { headroom } = input.limits;
+  const cpus = Math.max(...input.forecasts.map(({ cpuCount }) => cpuCount));
+  const most = largestOnEmptyHost(input.topology, input.smtCoreMilli, cpus, input.request.exclusive);
+  const demandMilli = Math.floor(most * (1 - headroom));
+  const which = input.request.cpuCount > 0 ? `on the ${count(cpus, 'CPU')} it asked for` : 'on this host';
+  return {
+    code: 'TOO_LARGE',
+    text:
+      `${needs(input, candidate)}; even with nothing else running, a channel ${which} may need at most ` +
+      `${cores(demandMilli)} (0.9 quantile) to keep real time: lower its size, frame rate, number of outputs or preset`,
+    needed: candidate.milli,
+    available: most,
+    unit: 'thousandths',
+    passed: false,
+  };
+}
+
+function needs({ limits }: DecideInput, { milli, q90Milli }: Candidate): string {
+  return `needs ${cores(milli)} (0.9 quantile ${(q90Milli / 1000).toFixed(2)} + ${percent(limits.headroom)} headroom)`;
+}
+
+function allocation({ request, smtCoreMilli }: DecideInput, { shares }: Spread) {
+  const { exclusive, channelClass } = request;
+  return { sharesMilli: shares, exclusive, channelClass, smtCoreMilli };
+}
+
+function sumOf(cpus: readonly { shareMilli: number }[]): number {
+  return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
+}

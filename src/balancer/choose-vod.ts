@@ -1,0 +1,88 @@
+import type { Forecast } from '../forecast/forecast.js';
+import { allocate, type OccupancyIndex, type Placement, place } from '../reservation/allocator.js';
+import type { Check, Choice, DecideInput } from './decide.js';
+import { demandOf } from './demand.js';
+import { hostLoadCheck } from './host-load.js';
+import { cores, count } from './words.js';
+
+const CPU_MILLI = 1000;
+
+export function chooseVod(input: DecideInput, index: OccupancyIndex): Choice {
+  const wanted = usable(input);
+  let placed: { forecast: Forecast; placement: Placement; load: Check } | undefined;
+  for (const forecast of wanted) {
+    const milli = forecast.cpuCount * CPU_MILLI;
+    const placement = milli > index.freeMilli ? undefined : place(index, wholeCpus(input, forecast));
+    if (placement === undefined) continue;
+    const load = hostLoadCheck(input, index, forecast, { loadMilli: milli, reservedMilli: milli });
+    placed = { forecast, placement, load };
+    // Fewer CPUs may stay under the load limit where more do not.
+    if (load.reason.passed) break;
+  }
+  if (placed === undefined) return noPlace(input, index, wanted);
+  const { forecast, placement, load } = placed;
+  return {
+    forecast,
+    cpus: placement.cpus,
+    checks: [
+      {
+        reason: {
+          code: 'FITS',
+          text: `can use ${count(wanted[0]!.cpuCount, 'whole CPU')} (0.5 quantile ${cores(demandOf(wanted[0]!).q50Milli)}); given ${placement.why}`,
+          needed: forecast.cpuCount * CPU_MILLI,
+          available: index.freeMilli,
+          unit: 'thousandths',
+          passed: true,
+        },
+        possible: true,
+      },
+      load,
+    ],
+  };
+}
+
+/** The CPU counts that it could keep busy, most first; exactly the wanted one when the request names it. */
+function usable({ forecasts, request }: DecideInput): readonly Forecast[] {
+  const ascending = [...forecasts].sort((a, b) => a.cpuCount - b.cpuCount);
+  if (request.cpuCount > 0) return ascending;
+  const busy = ascending.filter(
+    (forecast) => forecast.cpuCount <= Math.ceil(demandOf(forecast).q50Milli / CPU_MILLI),
+  );
+  return busy.length > 0 ? busy.reverse() : ascending.slice(0, 1);
+}
+
+function noPlace(input: DecideInput, index: OccupancyIndex, wanted: readonly Forecast[]): Choice {
+  const least = wanted.at(-1)!;
+  const milli = least.cpuCount * CPU_MILLI;
+  const possible = place(index.emptied(), wholeCpus(input, least)) !== undefined;
+  const shortfall = allocate(input.topology, index, wholeCpus(input, least));
+  const why = shortfall.ok ? '' : shortfall.text;
+  const short = milli > index.freeMilli;
+  const text = possible
+    ? `needs at least ${count(least.cpuCount, 'whole CPU')}: ${why}`
+    : `asks for ${count(least.cpuCount, 'whole CPU')}, more than this host has even when empty: ask for fewer`;
+  return {
+    forecast: least,
+    cpus: [],
+    checks: [
+      {
+        reason: {
+          code: possible ? (short ? 'CPU_SHORT' : 'NO_PLACEMENT') : 'TOO_LARGE',
+          text,
+          needed: milli,
+          available: shortfall.ok ? index.freeMilli : shortfall.availableMilli,
+          unit: 'thousandths',
+          passed: false,
+        },
+        possible,
+      },
+      hostLoadCheck(input, index, least, { loadMilli: milli, reservedMilli: milli }),
+    ],
+  };
+}
+
+function wholeCpus({ request, smtCoreMilli }: DecideInput, forecast: Forecast) {
+  const { exclusive, channelClass } = request;
+  const sharesMilli = Array.from({ length: forecast.cpuCount }, () => CPU_MILLI);
+  return { sharesMilli, exclusive, channelClass, smtCoreMilli };
+}
