@@ -1,0 +1,235 @@
+import { request } from 'node:http';
+import { Window } from 'happy-dom';
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMetrics } from '../../src/http/metrics.js';
+import { PAGE } from '../../src/http/page.js';
+import { type HttpServer, startHttpServer } from '../../src/http/server.js';
+import type { StatusView } from '../../src/http/status.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { silentLog } from '../../src/lib/log.js';
+import type { Reservation } from '../../src/reservation/reservation.js';
+import { MemoryControl, SIGNATURE } from '../support/memory-control.js';
+
+const ROOT = { uid: 0, gid: 0, pid: 1 };
+const CALL = {
+  signature: SIGNATURE,
+  channelClass: 'live',
+  priority: 50,
+  exclusive: false,
+  cpuCount: 0,
+  name: '<img src=x onerror=alert(1)>',
+  waitMs: 0,
+  startTimeoutMs: 0,
+  idempotencyKey: 'k',
+  ladderRungs: 0,
+} as const;
+
+let control: MemoryControl;
+let server: HttpServer;
+let ailments: string[];
+let registry: Registry;
+
+beforeEach(async () => {
+  control = new MemoryControl();
+  ailments = [];
+  registry = new Registry();
+  const started = await startHttpServer({
+    address: '127.0.0.1:0',
+    registry,
+    control,
+    ailments: () => ailments,
+    clock: systemClock,
+    log: silentLog,
+  });
+  server = started!;
+});
+afterEach(async () => {
+  await server.stop();
+});
+
+const get = (path: string) => fetch(`http://${server.address}${path}`);
+const status = async () => (await (await get('/api/status')).json()) as StatusView;
+
+function statusOf(path: string, options: { method?: string; headers?: Record<string, string> }) {
+  const [host, port] = server.address.split(':');
+  return new Promise<number | undefined>((resolve, reject) => {
+    const call = request({ host, port, path, ...options }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    call.once('error', reject);
+    call.end();
+  });
+}
+
+describe('the HTTP server', () => {
+  it('says it is well, or why not', async () => {
+    const well = await get('/healthz');
+    expect([well.status, await well.json()]).toEqual([200, { status: 'ok' }]);
+    ailments.push('the history cannot be written');
+    const ill = await get('/healthz');
+    expect([ill.status, await ill.json()]).toEqual([
+      503,
+      { status: 'unavailable', reasons: ['the history cannot be written'] },
+    ]);
+  });
+
+  it('answers loopback names only, GET and HEAD only, and known paths only', async () => {
+    expect(await statusOf('/api/status', { headers: { Host: 'rebound.example' } })).toBe(421);
+    expect(await statusOf('/api/status', { headers: { Host: 'localhost:9137' } })).toBe(200);
+    expect(await statusOf('/healthz', { method: 'POST' })).toBe(405);
+    expect(await statusOf('/', { method: 'HEAD' })).toBe(200);
+    expect(await statusOf('/etc/passwd', {})).toBe(404);
+    await expect(startHttpServer(parts('0.0.0.0:0'))).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await expect(startHttpServer(parts(server.address))).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('another program listens there'),
+    });
+    expect(await startHttpServer(parts(''))).toBeUndefined();
+  });
+
+  it('shows the channels that need looking at first', async () => {
+    const { reservation } = await control.reserve(
+      { ...CALL, name: 'aaa' },
+      ROOT,
+      new AbortController().signal,
+    );
+    const second = await control.reserve({ ...CALL, name: 'zzz' }, ROOT, new AbortController().signal);
+    control.change({ ...second.reservation, state: 'ORPHANED' } as Reservation, 'orphaned');
+    const view = await status();
+    expect(view.channels.map((row) => row.name)).toEqual(['zzz', 'aaa']);
+    expect(view.counts).toEqual({ PENDING: 1, ORPHANED: 1 });
+    expect(view.channels[1]).toMatchObject({
+      id: reservation.id,
+      usageCores: 0.4,
+      speed: 1,
+      lagSeconds: null,
+    });
+    expect(view).toMatchObject({
+      reservedMilli: 400,
+      schedulableMilli: 2000,
+      load: null,
+      hostname: 'encoder-7',
+    });
+    expect(view.trend.length).toBeGreaterThan(0);
+    expect(view.trend.length).toBeLessThanOrEqual(61);
+  });
+});
+
+describe('the status page', () => {
+  it('loads nothing from elsewhere and runs nothing but its own script', async () => {
+    const page = await get('/');
+    const policy = page.headers.get('content-security-policy') ?? '';
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toMatch(/script-src 'sha256-[^']+';/);
+    const html = await page.text();
+    expect(html.match(/https?:\/\/[^'"\s]+/g)).toEqual(['http://www.w3.org/2000/svg']);
+    expect(html).not.toContain('innerHTML');
+  });
+
+  it('shows channels by name, as text whatever the name says', async () => {
+    await control.reserve(CALL, ROOT, new AbortController().signal);
+    const page = await shown();
+    expect(page.querySelector('#channels')?.hasAttribute('hidden')).toBe(false);
+    expect(page.querySelector('td.name span')?.textContent).toBe(CALL.name);
+    expect(page.querySelector('img')).toBeNull();
+    expect(page.querySelectorAll('.cpu')).toHaveLength(4);
+    expect(page.querySelector('.cpu.off')?.textContent).toBe('3');
+  });
+
+  it('says so when there are no channels, no samples, or no admission', async () => {
+    control.admissionClosedReason = 'drain';
+    const page = await shown();
+    expect(page.querySelector('#none')?.textContent).toContain('No channels');
+    expect(page.querySelector('#alert')?.textContent).toContain('No sample yet');
+    expect(page.querySelector('#admission')?.textContent).toBe('Closed to new channels: drain');
+    expect(page.querySelector('#admission')?.className).toBe('badge bad');
+  });
+
+  it('marks old samples, and keeps trying when the daemon is away', async () => {
+    const view = await status();
+    const load = { atMs: view.nowMs - 60_000, busy: 0.5, load1m: 1, cpuPressure: 0, ingressBps: 0 };
+    const old = { ...view, load: { ...load, memoryAvailableBytes: 1, memoryTotalBytes: 2 } };
+    const stale = await shown(() => Promise.resolve({ ok: true, json: async () => old }));
+    expect(stale.querySelector('#alert')?.textContent).toContain('Stale: the last sample is 1 min old');
+    expect(stale.body.className).toBe('stale');
+    const away = await shown(() => Promise.reject(new Error('refused')));
+    expect(away.querySelector('#alert')?.textContent).toContain('No contact with corecastd');
+  });
+});
+
+describe('metrics', () => {
+  it('carry the prefix and a unit, and say what the daemon told and is', async () => {
+    const metrics = createMetrics(
+      registry,
+      {
+        reservations: () => [{ state: 'ACTIVE' }, { state: 'ACTIVE' }, { state: 'QUEUED' }],
+        reservedMilli: () => ({ reserved: 1500, schedulable: 4000 }),
+        hostBusy: () => undefined,
+        channelCores: () => 1.25,
+        model: () => ({ id: 'm1', origin: 'baseline', trainedMs: 1_700_000_000_000 }),
+        admissionOpen: () => true,
+      },
+      '0.1.0',
+    );
+    metrics.decided('ACCEPTED', []);
+    metrics.decided('REFUSED', ['CPU_SHORT', 'HOST_LOAD']);
+    metrics.reserved(0.004);
+    metrics.forecast('lstm');
+    metrics.coverage(1, 0.91);
+    metrics.coverage(9, 0.5);
+    metrics.repairedThreads(3);
+    metrics.missedTicks(1);
+    metrics.droppedSamples(5);
+    metrics.call({ method: 'Reserve', code: 'OK', seconds: 0.01 });
+    const answer = await get('/metrics');
+    expect(answer.headers.get('content-type')).toContain('text/plain');
+    const text = await answer.text();
+    for (const line of [
+      'corecast_reservations{state="ACTIVE"} 2',
+      'corecast_reservations{state="EXPIRED"} 0',
+      'corecast_decisions_total{outcome="ACCEPTED",reason="FITS"} 1',
+      'corecast_decisions_total{outcome="REFUSED",reason="HOST_LOAD"} 1',
+      'corecast_reserve_duration_seconds_count 1',
+      'corecast_forecasts_total{source="lstm"} 1',
+      'corecast_forecast_coverage_ratio{horizon="10-60"} 0.91',
+      'corecast_repaired_threads_total 3',
+      'corecast_monitor_missed_ticks_total 1',
+      'corecast_history_dropped_samples_total 5',
+      'corecast_model_info{id="m1",origin="baseline"} 1',
+      'corecast_model_trained_timestamp_seconds 1700000000',
+      'corecast_reserved_cpu_thousandths 1500',
+      'corecast_channels_cpu_cores 1.25',
+      'corecast_rpc_calls_total{method="Reserve",code="OK"} 1',
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+    expect(text).not.toMatch(/^corecast_host_busy_ratio \d/m);
+    const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);
+    expect(names.filter((name) => !name?.startsWith('corecast_'))).toEqual([]);
+  });
+});
+
+function parts(address: string) {
+  return { address, registry, control, ailments: () => [], clock: systemClock, log: silentLog };
+}
+
+/** The page after its first answer, in a browser's DOM without a browser. */
+async function shown(answer?: () => Promise<unknown>) {
+  const window = new Window({
+    url: `http://${server.address}/`,
+    settings: { enableJavaScriptEvaluation: true, suppressInsecureJavaScriptEnvironmentWarning: true },
+  });
+  const view = await status();
+  const reply = answer ?? (() => Promise.resolve({ ok: true, json: async () => view }));
+  Object.assign(window, { fetch: reply });
+  window.document.write(PAGE);
+  for (let i = 0; i < 100 && window.document.querySelector('#host')?.textContent === ''; i++) {
+    if (window.document.querySelector('#alert')?.textContent !== '') break;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const { document } = window;
+  void window.happyDOM.abort();
+  return document;
+}
