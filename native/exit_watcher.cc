@@ -113,7 +113,12 @@ void ExitWatcher::Deliver(Napi::Env env, Napi::Function, ExitWatcher* watcher, v
   if (found == watcher->watches_.end()) return;
   const Napi::Function onExit = found->second.onExit.Value();
   watcher->Close(found->first);
-  onExit.Call({});
+  try {
+    onExit.Call({});
+  } catch (const Napi::Error& error) {
+    // Thrown on, it would end as a deprecation warning; this makes it the uncaught exception that it is.
+    napi_fatal_exception(env, error.Value());
+  }
 }
 
 // On the watcher thread.
