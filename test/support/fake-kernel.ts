@@ -1,0 +1,58 @@
+import { type HostAddon, hostAddon } from '../../src/lib/native.js';
+
+/** One process in a kernel made of maps, for hosts and mishaps that this machine doesn't have. */
+export interface FakeProcess {
+  pid: number;
+  startTicks: number;
+  readonly threads: Map<number, number[]>;
+  /** Every call with the CPUs it named. */
+  readonly calls: [name: string, cpus?: readonly number[]][];
+  /** Threads that set their own mask right after they were given one. */
+  escapes?: ReadonlyMap<number, number[]>;
+  /** Runs before each call. */
+  onCall?: (name: string) => void;
+  /** An errno for everything that would change a mask. */
+  refuse?: string;
+}
+
+export function fakeKernel(process: FakeProcess, online: readonly number[]): HostAddon {
+  const begin = (name: string, cpus?: readonly number[]) => {
+    process.calls.push(cpus === undefined ? [name] : [name, cpus]);
+    process.onCall?.(name);
+  };
+  const give = (cpus: readonly number[], wants: (present: readonly number[]) => boolean) => {
+    if (process.refuse !== undefined) {
+      throw Object.assign(new Error(`${process.refuse}: refused`), {
+        code: process.refuse,
+        syscall: 'sched_setaffinity',
+      });
+    }
+    let changed = 0;
+    for (const [tid, present] of process.threads) {
+      if (!wants(present)) continue;
+      const effective = cpus.filter((cpu) => online.includes(cpu));
+      if (String(effective) !== String(present)) changed++;
+      process.threads.set(tid, process.escapes?.get(tid) ?? effective);
+    }
+    return { threads: process.threads.size, changed };
+  };
+  return {
+    ...hostAddon(),
+    startTicks: () => {
+      begin('startTicks');
+      return process.startTicks;
+    },
+    getProcessAffinity: () => {
+      begin('getProcessAffinity');
+      return [...process.threads].map(([tid, cpus]) => ({ tid, name: `thread-${tid}`, cpus: [...cpus] }));
+    },
+    setProcessAffinity: (_pid, cpus) => {
+      begin('setProcessAffinity', cpus);
+      return give(cpus, () => true);
+    },
+    confineProcess: (_pid, cpus) => {
+      begin('confineProcess', cpus);
+      return give(cpus, (present) => !present.every((cpu) => cpus.includes(cpu)));
+    },
+  };
+}
