@@ -49,16 +49,17 @@ export class Admission {
     const { now, memory } = this.#deps.host();
     const expectedReleaseMs = this.#soonestEndMs();
     const topology = this.#deps.topology();
+    const smtCoreMilli = this.#deps.smtCoreMilli();
     let channels = 0;
     for (const { state } of this.#book.held()) if (holdsCpus(state)) channels++;
     return decide({
       request,
       forecasts: forecasts.candidates,
       topology,
-      occupancy: this.#book.occupancy(topology),
+      occupancy: this.#book.occupancy(topology, smtCoreMilli),
       host: now,
       limits: this.#deps.limits(),
-      smtCoreMilli: this.#deps.smtCoreMilli(),
+      smtCoreMilli,
       memory,
       ingressReservedBps: this.#ingressReservedBps(),
       channels,

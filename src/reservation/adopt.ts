@@ -3,8 +3,9 @@ import { CorecastError, invalidField, isCorecastError } from '../lib/errors.js';
 import type { ThreadMask } from '../pinning/pinning.js';
 import type { Peer } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
+import type { OccupancyIndex } from './allocator-occupancy.js';
 import type { Book } from './book.js';
-import { cpusetOf, formatShares, WHOLE_CPU_MILLI } from './cpu-shares.js';
+import { cpusetOf, formatShares } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import { requireToken } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
@@ -141,6 +142,7 @@ export class Adopting {
   }
 
   async #makeRoom(mask: Cpuset): Promise<void> {
+    const taken = this.#book.occupancy(this.#deps.topology(), this.#deps.smtCoreMilli());
     for (const { reservation, sharesGuessed } of [...this.#book.ledger.live()]) {
       if (!sharesGuessed || intersection(cpusetOf(reservation.cpus), mask).length === 0) continue;
       await this.#book.lock(reservation.id, async () => {
@@ -148,7 +150,7 @@ export class Adopting {
         if (now?.sharesGuessed !== true) return;
         const cut = now.reservation.cpus.map(({ cpu, shareMilli }) =>
           mask.includes(cpu)
-            ? { cpu, shareMilli: Math.min(shareMilli, this.#evenShare(cpu, 1)) }
+            ? { cpu, shareMilli: Math.min(shareMilli, this.#evenShare(cpu, taken)) }
             : { cpu, shareMilli },
         );
         if (cut.every(({ shareMilli }, i) => shareMilli === now.reservation.cpus[i]!.shareMilli)) return;
@@ -158,27 +160,44 @@ export class Adopting {
     }
   }
 
-  /** What each gets of a CPU when those whose share was guessed, and `more`, split what is left of it. */
-  #evenShare(cpu: number, more: number): number {
-    let firm = 0;
-    let guessed = more;
+  /** What each gets of a CPU when those whose share was guessed, and one more, split what is left of it. */
+  #evenShare(cpu: number, { host, capacity }: OccupancyIndex): number {
+    const slot = host.slotOf.get(cpu);
+    if (slot === undefined) return 0;
+    const core = host.coreOf[slot]!;
+    // SMT siblings are no two cores: each has its part of what the core can do.
+    let left = Math.floor(capacity[core]! / (host.firstSlot[core + 1]! - host.firstSlot[core]!));
+    let guessed = 1;
     for (const { reservation, sharesGuessed } of this.#book.ledger.live()) {
       const share = reservation.cpus.find((one) => one.cpu === cpu)?.shareMilli ?? 0;
       if (sharesGuessed && share > 0) guessed++;
-      else firm += share;
+      else left -= share;
     }
-    return Math.max(1, Math.floor((WHOLE_CPU_MILLI - firm) / guessed));
+    return Math.max(1, Math.floor(left / guessed));
   }
 
   /** The CPUs it runs on, or, where others hold all of those, as many of the emptiest. */
   #take(mask: Cpuset, topology: Topology): CpuShare[] {
-    const { milli, exclusive } = this.#book.occupancy(topology);
-    const room = (cpu: number) => (exclusive.has(cpu) ? 0 : WHOLE_CPU_MILLI - (milli.get(cpu) ?? 0));
-    const share = (cpu: number) => ({ cpu, shareMilli: Math.min(room(cpu), this.#evenShare(cpu, 1)) });
-    const own = mask.filter((cpu) => room(cpu) > 0);
-    if (own.length > 0) return own.map(share);
-    const emptiest = topology.schedulable.filter((cpu) => room(cpu) > 0).sort((a, b) => room(b) - room(a));
-    return emptiest.slice(0, Math.max(1, mask.length)).map(share);
+    const taken = this.#book.occupancy(topology, this.#deps.smtCoreMilli());
+    const { slotOf, coreOf } = taken.host;
+    const room = Int32Array.from(taken.room);
+    const free = (cpu: number) => {
+      const slot = slotOf.get(cpu)!;
+      return Math.min(taken.free[slot]!, room[coreOf[slot]!]!);
+    };
+    const take = (cpus: Cpuset): CpuShare[] => {
+      const shares: CpuShare[] = [];
+      for (const cpu of cpus) {
+        const shareMilli = Math.min(free(cpu), this.#evenShare(cpu, taken));
+        room[coreOf[slotOf.get(cpu)!]!]! -= shareMilli;
+        if (shareMilli > 0) shares.push({ cpu, shareMilli });
+      }
+      return shares;
+    };
+    const own = take(mask);
+    if (own.length > 0) return own;
+    const emptiest = [...topology.schedulable].sort((a, b) => free(b) - free(a));
+    return take(emptiest.slice(0, Math.max(1, mask.length)));
   }
 
   async #watched(id: string, process: ProcessRef, run: () => Promise<LedgerRecord>): Promise<LedgerRecord> {

@@ -3,12 +3,14 @@ import { CorecastError, messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { ReservationEvent } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
+import { hostIndex } from './allocator-host.js';
+import { OccupancyIndex } from './allocator-occupancy.js';
 import { hasEnded, type LeaseStep, transition } from './lease.js';
 import type { Ledger, Mutation } from './ledger.js';
 import type { LedgerRecord } from './ledger-format.js';
 import { Locks } from './locks.js';
-import { type Occupancy, occupancyOf } from './occupancy.js';
-import type { CpuShare, Reservation } from './reservation.js';
+import { occupancyOf } from './occupancy.js';
+import { type CpuShare, holdsCpus, type Reservation } from './reservation.js';
 
 export interface Change {
   readonly reason: string;
@@ -40,6 +42,9 @@ export class Book {
   readonly #locks = new Locks();
   /** What is promised beyond what is durable: the version being written, or CPUs that are not yet vacated. */
   readonly #promised = new Map<string, Reservation>();
+  /** The same as one occupancy, kept in step: decisions on large hosts must not add everything up each time. */
+  #index: OccupancyIndex | undefined;
+  readonly #indexed = new Map<string, Pick<Reservation, 'cpus' | 'exclusive'>>();
   readonly #listeners = new Set<ChangeListener>();
   readonly #watchers = new Set<(event: ReservationEvent) => void>();
 
@@ -97,10 +102,20 @@ export class Book {
     }
   }
 
-  /** What is taken; `except` leaves out one reservation, for decisions about itself. */
-  occupancy(topology: Topology, except?: string): Occupancy {
-    const held = this.held();
-    return occupancyOf(except === undefined ? held : others(held, except), topology);
+  /** What is taken now. It goes on changing: use it in this turn of the event loop. */
+  occupancy(topology: Topology, smtCoreMilli: number): OccupancyIndex {
+    const current = this.#index?.host === hostIndex(topology) && this.#index.smtCoreMilli === smtCoreMilli;
+    if (this.#index === undefined || !current) {
+      this.#index = new OccupancyIndex(topology, smtCoreMilli);
+      this.#indexed.clear();
+      for (const { id } of this.held()) this.#reindex(id);
+    }
+    return this.#index;
+  }
+
+  /** What all others take, for a decision about a reservation that has CPUs already. */
+  occupancyWithout(id: string, topology: Topology, smtCoreMilli: number): OccupancyIndex {
+    return OccupancyIndex.of(topology, occupancyOf(others(this.held(), id), topology), smtCoreMilli);
   }
 
   /** For the other parts of this folder: called in the turn in which a change became visible. */
@@ -133,24 +148,43 @@ export class Book {
     const { id } = reservation;
     const stuck = this.#promised.get(id);
     const held = union(reservation.cpus, before?.reservation.cpus ?? [], stuck?.cpus ?? []);
-    if (held.length > 0) this.#promised.set(id, { ...reservation, state: 'PENDING', cpus: held });
+    if (held.length > 0) this.#promise(id, { ...reservation, state: 'PENDING', cpus: held });
     const answer = change.answer?.(reservation);
     try {
       await this.ledger.commit({ records: [after], ...(answer === undefined ? {} : { answer }) });
     } catch (error) {
-      if (stuck === undefined) this.#promised.delete(id);
-      else this.#promised.set(id, stuck);
+      this.#promise(id, stuck);
       throw error;
     }
     try {
       // When the kernel refuses, the old CPUs stay taken: the process is still on them.
       change.kernel?.(reservation);
-      this.#promised.delete(id);
+      this.#promise(id, undefined);
     } finally {
       for (const listener of this.#listeners) listener(after, before);
     }
     if (change.event !== undefined) this.announce(reservation, change.event, change.reason);
     return after;
+  }
+
+  #promise(id: string, reservation: Reservation | undefined): void {
+    if (reservation === undefined) this.#promised.delete(id);
+    else this.#promised.set(id, reservation);
+    this.#reindex(id);
+  }
+
+  #reindex(id: string): void {
+    if (this.#index === undefined) return;
+    const before = this.#indexed.get(id);
+    if (before !== undefined) this.#index.release(before.cpus, before.exclusive);
+    const durable = this.ledger.get(id)?.reservation;
+    const after = this.#promised.get(id) ?? (durable && holdsCpus(durable.state) ? durable : undefined);
+    if (after === undefined) {
+      this.#indexed.delete(id);
+      return;
+    }
+    this.#index.reserve(after.cpus, after.exclusive);
+    this.#indexed.set(id, after);
   }
 }
 

@@ -1,7 +1,6 @@
 import { type Cpuset, cpuset, formatCpuset } from '../lib/cpuset.js';
 import { CorecastError, invalidField } from '../lib/errors.js';
-import type { Topology } from '../topology/topology.js';
-import type { Occupancy } from './occupancy.js';
+import type { OccupancyIndex } from './allocator-occupancy.js';
 import type { CpuShare, Reservation } from './reservation.js';
 
 export const WHOLE_CPU_MILLI = 1_000;
@@ -14,45 +13,49 @@ export function formatShares(shares: readonly CpuShare[]): string {
   return shares.length === 0 ? 'no CPUs' : `CPUs ${formatCpuset(cpusetOf(shares))}`;
 }
 
-/** Throws INVALID_ARGUMENT when these are not shares, NO_CAPACITY when others' reservations leave no room for them. */
+/**
+ * Throws INVALID_ARGUMENT when these are not shares, NO_CAPACITY when others' reservations leave no room for them.
+ * What it has already it may keep, also where there is too much now: a CPU that went away, a core that counts less.
+ */
 export function requireRoom(
   reservation: Reservation,
   wanted: readonly CpuShare[],
-  others: Occupancy,
-  topology: Topology,
+  others: OccupancyIndex,
 ): void {
-  if (wanted.length === 0) throw invalidField('cpus', '[]', 'at least one CPU');
-  if (cpusetOf(wanted).length !== wanted.length) throw invalidField('cpus', 'a CPU twice', 'each CPU once');
-  const schedulable = new Set(topology.schedulable);
-  const had = new Set(reservation.cpus.map(({ cpu }) => cpu));
+  requireShares(wanted);
+  const { slotOf, coreOf } = others.host;
+  const had = new Map(reservation.cpus.map(({ cpu, shareMilli }) => [cpu, shareMilli]));
+  const cores = new Map<number, { wanted: number; had: number }>();
   for (const { cpu, shareMilli } of wanted) {
-    if (!Number.isInteger(shareMilli) || shareMilli < 1 || shareMilli > WHOLE_CPU_MILLI) {
-      throw invalidField(`share of CPU ${cpu}`, shareMilli, `thousandths, 1 to ${WHOLE_CPU_MILLI}`);
+    const before = had.get(cpu) ?? 0;
+    const slot = slotOf.get(cpu);
+    if (slot === undefined) {
+      if (shareMilli <= before) continue;
+      throw noRoom(reservation, `CPU ${cpu} is offline, set aside or not there`);
     }
-    if (!schedulable.has(cpu) && !had.has(cpu)) {
-      throw noRoom(reservation, `CPU ${cpu} is offline, reserved for housekeeping or not there`);
+    if (shareMilli > Math.max(before, others.free[slot]!)) {
+      throw noRoom(reservation, `CPU ${cpu} has ${others.free[slot]} thousandths left, not ${shareMilli}`);
     }
-    const taken = others.milli.get(cpu) ?? 0;
-    if (others.exclusive.has(cpu)) throw noRoom(reservation, `CPU ${cpu} is another's alone`);
-    if (taken + shareMilli > WHOLE_CPU_MILLI) {
-      throw noRoom(
-        reservation,
-        `CPU ${cpu} has ${WHOLE_CPU_MILLI - taken} thousandths left, not ${shareMilli}`,
-      );
+    const core = cores.get(coreOf[slot]!) ?? { wanted: 0, had: 0 };
+    cores.set(coreOf[slot]!, { wanted: core.wanted + shareMilli, had: core.had + before });
+  }
+  for (const [core, sum] of cores) {
+    if (sum.wanted > Math.max(sum.had, others.room[core]!)) {
+      throw noRoom(reservation, `a core has ${others.room[core]} thousandths left, not ${sum.wanted}`);
     }
-    if (!reservation.exclusive) continue;
-    for (const sibling of siblingsOf(cpu, topology)) {
-      if ((others.milli.get(sibling) ?? 0) > 0)
-        throw noRoom(reservation, `CPU ${sibling} is shared with others`);
+    if (reservation.exclusive && sum.had === 0 && others.room[core] !== others.capacity[core]) {
+      throw noRoom(reservation, 'it is exclusive, and others are on one of these cores');
     }
   }
 }
 
-function siblingsOf(cpu: number, topology: Topology): number[] {
-  const core = topology.cpus.find((one) => one.cpu === cpu)?.core;
-  // A CPU that went away keeps nobody from sharing it.
-  if (core === undefined) return [];
-  return topology.cpus.filter((one) => one.core === core).map((one) => one.cpu);
+function requireShares(wanted: readonly CpuShare[]): void {
+  if (wanted.length === 0) throw invalidField('cpus', '[]', 'at least one CPU');
+  if (cpusetOf(wanted).length !== wanted.length) throw invalidField('cpus', 'a CPU twice', 'each CPU once');
+  for (const { cpu, shareMilli } of wanted) {
+    if (Number.isInteger(shareMilli) && shareMilli >= 1 && shareMilli <= WHOLE_CPU_MILLI) continue;
+    throw invalidField(`share of CPU ${cpu}`, shareMilli, `thousandths, 1 to ${WHOLE_CPU_MILLI}`);
+  }
 }
 
 function noRoom(reservation: Reservation, why: string): CorecastError {

@@ -123,7 +123,7 @@ function lives(deps: ReservationDeps, { pid, startTicks }: ProcessRef): boolean 
 /** Only a ledger that lost records can promise a CPU twice; the operator is to know. */
 function overcommitted(deps: ReservationDeps, book: Book): string[] {
   const lines: string[] = [];
-  for (const [cpu, milli] of book.occupancy(deps.topology()).milli) {
+  for (const [cpu, milli] of book.occupancy(deps.topology(), deps.smtCoreMilli()).milli) {
     if (milli <= WHOLE_CPU_MILLI) continue;
     const ids = [...book.ledger.live()]
       .filter(({ reservation }) => holdsCpus(reservation.state) && cpusetOf(reservation.cpus).includes(cpu))

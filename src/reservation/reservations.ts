@@ -14,7 +14,7 @@ import { Book } from './book.js';
 import type { ReservationDeps } from './deps.js';
 import { FirstAnswers } from './first-answers.js';
 import { Lifetimes } from './lifetimes.js';
-import type { Occupancy } from './occupancy.js';
+import { type Occupancy, occupancyOf } from './occupancy.js';
 import { reconcile } from './reconcile.js';
 import { type ReleaseCall, release } from './release.js';
 import type { CpuShare, Reservation } from './reservation.js';
@@ -104,7 +104,10 @@ export function createReservations(deps: ReservationDeps): Reservations {
     get: (id) => deps.ledger.get(id)?.reservation,
     requestOf: (id) => deps.ledger.get(id)?.request,
     watch: (listener) => book.watch(listener),
-    occupancy: (except) => book.occupancy(deps.topology(), except),
+    occupancy(except) {
+      const held = [...book.held()].filter(({ id }) => id !== except);
+      return occupancyOf(held, deps.topology());
+    },
     queued: () => waiting.size,
     capacityChanged: () => waiting.pump(),
     async stop() {

@@ -26,8 +26,7 @@ export async function resize(
 ): Promise<Reservation> {
   return book.lock(id, async () => {
     const { reservation: before } = book.require(id);
-    const topology = deps.topology();
-    requireRoom(before, cpus, book.occupancy(topology, id), topology);
+    requireRoom(before, cpus, book.occupancyWithout(id, deps.topology(), deps.smtCoreMilli()));
     const move = ({ process }: Reservation) => {
       if (process !== undefined) deps.pinning.pin(process, cpusetOf(cpus));
     };
