@@ -166,6 +166,12 @@ const NEAREST_ENCODER: Readonly<Record<string, string>> = {
   libx264rgb: 'libx264',
   prores: 'prores_ks',
   prores_aw: 'prores_ks',
+  gif: 'mjpeg',
+  flv: 'mpeg4',
+  h263p: 'mpeg4',
+  msmpeg4: 'mpeg4',
+  wmv2: 'mpeg4',
+  libtheora: 'libxvid',
   wrapped_avframe: 'rawvideo',
 };
 

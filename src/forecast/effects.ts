@@ -49,21 +49,20 @@ export function canonicalOptions(
   const family = encoderSpec(encoder)?.family;
   const result: Record<string, string> = {};
   const put = (name: string, value: string) => {
-    const canonical = ALIASES[name] ?? name;
-    result[canonical] = canonicalValue(family, canonical, value);
+    // x264 and x265 turn a switch off by "no-NAME".
+    const off = name.startsWith('no-');
+    const bare = off ? name.slice(3) : name;
+    const canonical = ALIASES[bare] ?? bare;
+    result[canonical] = off ? '0' : canonicalValue(family, canonical, value);
   };
-  for (const [name, value] of Object.entries(options)) {
-    if (!PARAMETER_LISTS.has(name)) put(name, value);
-  }
+  const entries = Object.entries(options);
+  for (const [name, value] of entries) if (!PARAMETER_LISTS.has(name)) put(name, value);
   // Parameter lists are applied last by FFmpeg's wrappers, so they win.
-  for (const [name, value] of Object.entries(options)) {
-    if (!PARAMETER_LISTS.has(name)) continue;
-    for (const item of value.split(':').slice(0, 128)) {
-      const at = item.indexOf('=');
-      const key = at < 0 ? item : item.slice(0, at);
-      if (key.startsWith('no-')) put(key.slice(3), '0');
-      else if (key !== '') put(key, at < 0 ? '1' : item.slice(at + 1));
-    }
+  for (const item of entries.flatMap(([name, value]) =>
+    PARAMETER_LISTS.has(name) ? value.split(':') : [],
+  )) {
+    const at = item.indexOf('=');
+    if (item !== '') put(at < 0 ? item : item.slice(0, at), at < 0 ? '1' : item.slice(at + 1));
   }
   return result;
 }

@@ -152,8 +152,10 @@ const SPECS: readonly EncoderSpec[] = [
     options: { 'cpu-used': { from: 0, to: 11 } },
     maxCrf: 63,
   },
-  ...['mpeg2video', 'mpeg4', 'mpeg1video', 'libxvid'].map((name) => plain(name, 'mpeg')),
-  ...['mjpeg', 'prores_ks', 'prores', 'prores_aw', 'dnxhd', 'ffv1', 'rawvideo', 'wrapped_avframe'].map(
+  ...['mpeg2video', 'mpeg4', 'mpeg1video', 'libxvid', 'flv', 'h263p', 'msmpeg4', 'wmv2', 'libtheora'].map(
+    (name) => plain(name, 'mpeg'),
+  ),
+  ...['mjpeg', 'prores_ks', 'prores', 'prores_aw', 'dnxhd', 'ffv1', 'gif', 'rawvideo', 'wrapped_avframe'].map(
     (name) => plain(name, 'intra'),
   ),
   plain('copy', 'copy'),
