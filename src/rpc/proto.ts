@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
-import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { loadSync } from '@grpc/proto-loader';
 import type { HistoryServiceDefinition } from './generated/corecast/v1/HistoryService.js';
 import type { HostServiceDefinition } from './generated/corecast/v1/HostService.js';
 import type { ModelServiceDefinition } from './generated/corecast/v1/ModelService.js';
@@ -14,8 +14,6 @@ export interface Services {
   readonly host: HostServiceDefinition;
   readonly history: HistoryServiceDefinition;
   readonly model: ModelServiceDefinition;
-  /** For reflection. */
-  readonly definition: PackageDefinition;
 }
 
 /**
@@ -40,7 +38,7 @@ export function loadServices(): Services {
   const [reservation, host, history, model] = SERVICE_NAMES.map((name) =>
     tolerant(definition[name] as unknown as ServiceDefinition),
   );
-  return { reservation, host, history, model, definition } as unknown as Services;
+  return { reservation, host, history, model } as unknown as Services;
 }
 
 /** <root>/proto, seen from src/rpc as well as from dist/rpc. */

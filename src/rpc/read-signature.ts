@@ -1,4 +1,5 @@
 import type { Complexity, Signature, VideoInput, VideoOutput } from '../forecast/signature.js';
+import { signatureViolations } from '../forecast/signature-check.js';
 import type { Complexity__Output } from './generated/corecast/v1/Complexity.js';
 import type { Signature__Output } from './generated/corecast/v1/Signature.js';
 import type { VideoInput__Output } from './generated/corecast/v1/VideoInput.js';
@@ -10,6 +11,7 @@ const NO_INPUT: VideoInput = { codec: '', width: 0, height: 0, fps: 0, bitrateBp
 /** The domain's signature. What is missing is noted here; what is out of range, by the forecast's own validation. */
 export function readSignature(violations: Violations, message: Signature__Output | null): Signature {
   if (!violations.present('signature', message)) return { input: NO_INPUT, outputs: [], complexity: {} };
+  const before = violations.found.length;
   const input = violations.present('signature.input', message.input) ? readInput(message.input) : NO_INPUT;
   const signature: Signature = {
     input,
@@ -18,6 +20,7 @@ export function readSignature(violations: Violations, message: Signature__Output
     ),
     complexity: readComplexity(message.complexity),
   };
+  if (violations.found.length === before) violations.add(signatureViolations(signature));
   return signature;
 }
 
@@ -54,8 +57,8 @@ function readRate(
   if (message.rate === 'crf') return { crf: message.crf ?? 0 };
   if (message.rate === 'bitrateBps') return { bitrateBps: message.bitrateBps ?? 0 };
   // A copied stream has no rate control: it comes out as it goes in.
-  if (message.encoder === 'copy') return { bitrateBps: Math.max(1_000, input.bitrateBps) };
-  violations.check(false, `${at}.rate`, 'missing', 'bitrate_bps or crf');
+  if (message.encoder === 'copy') return { bitrateBps: input.bitrateBps };
+  violations.missing(`${at}.rate`, 'bitrate_bps or crf');
   return { crf: 0 };
 }
 

@@ -1,6 +1,5 @@
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { loopbackAddress } from '../config/address.js';
 import type { Config } from '../config/schema.js';
@@ -15,6 +14,7 @@ import { hostService } from './host-service.js';
 import { modelService } from './model-service.js';
 import { identify } from './peer.js';
 import { loadServices, SERVICE_NAMES } from './proto.js';
+import { reflectionService } from './reflection.js';
 import { reservationService } from './reservation-service.js';
 import { listen, listenOnUnixSocket } from './unix-socket.js';
 
@@ -118,7 +118,7 @@ function addServices(server: Server, parts: RpcServerParts, scope: CallScope): H
   server.addService(services.model, modelService(control, scope));
   const health = new HealthImplementation();
   health.addToServer(server);
-  new ReflectionService(services.definition).addToServer(server);
+  reflectionService().addToServer(server);
   return health;
 }
 

@@ -98,8 +98,7 @@ export function explainRequest(
   message: ExplainRequest__Output,
 ): { decisionId: string } | { reservationId: string } {
   const violations = new Violations();
-  const set = message.of === 'decisionId' || message.of === 'reservationId';
-  violations.check(set, 'of', 'missing', 'decision_id or reservation_id');
+  if (message.of === undefined) violations.missing('of', 'decision_id or reservation_id');
   if (message.of === 'decisionId') violations.text('decision_id', message.decisionId ?? '', 1, MAX_ID);
   if (message.of === 'reservationId')
     violations.text('reservation_id', message.reservationId ?? '', 1, MAX_ID);

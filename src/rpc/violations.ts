@@ -31,8 +31,14 @@ export class Violations {
   }
 
   present<T>(field: string, value: T | null | undefined): value is T {
-    const ok = value !== null && value !== undefined;
-    return this.check(ok, field, 'missing', 'it to be set');
+    if (value !== null && value !== undefined) return true;
+    this.missing(field);
+    return false;
+  }
+
+  missing(field: string, expected = ''): void {
+    const description = `${field} is missing${expected === '' ? '' : `; expected ${expected}`}`;
+    this.found.push({ field, description });
   }
 
   add(violations: readonly FieldViolation[]): void {
