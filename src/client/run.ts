@@ -85,6 +85,8 @@ export async function run(
 
   // ffprobe runs while the gRPC library loads and connects.
   const connecting = connectLate(options.socket);
+  // Its failure is read later, by admit().
+  connecting.catch(() => {});
   const { signature, planned, notes: assumed } = await readSignature(command, options);
   const probeMs = clock.monotonicMs() - startedMs;
   const admission: Admission =

@@ -1,0 +1,91 @@
+import { type Command, Option } from 'commander';
+import type { Run__Output } from '../../rpc/generated/corecast/v1/Run.js';
+import { duration, moment, oneOf } from '../arguments.js';
+import { cores, printJson, printLine, table, time } from '../print.js';
+import { describeSignature } from '../print-decision.js';
+import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
+
+interface QueryOptions extends DaemonOptions {
+  readonly from: number;
+  readonly to: number;
+  readonly step: number;
+}
+
+interface RunsOptions extends DaemonOptions {
+  readonly origin: string;
+  readonly since: number;
+}
+
+/** `now` is passed in: "1h ago" is counted from it. */
+export function addHistoryCommand(program: Command, nowMs: number): void {
+  const history = program.command('history').description('What the daemon has measured and kept.');
+  withDaemonOptions(history.command('list').description('The names of all series.'))
+    .addHelpText('after', '\nExample:\n  corecast history list')
+    .action(async (options: DaemonOptions) => {
+      const series: { series: string; unit: string }[] = [];
+      await withDaemon(options, async (client) => {
+        for await (const { series: name, unit } of client.queryHistory({ series: '' }))
+          series.push({ series: name, unit });
+      });
+      if (options.json === true) return printJson({ series });
+      for (const { series: name, unit } of series) printLine(unit === '' ? name : `${name}  (${unit})`);
+    });
+
+  withDaemonOptions(
+    history
+      .command('query')
+      .description('Values of one series, or of all below a prefix ("channel.ID.*"), oldest first.')
+      .argument('<series>', 'for instance host.busy, cpu.3.busy or channel.ID.cores'),
+  )
+    .option('--from <time>', 'ISO time, or how long ago', moment(nowMs), nowMs - 3_600_000)
+    .option('--to <time>', 'ISO time, or how long ago', moment(nowMs), nowMs)
+    .option('--step <time>', 'means over steps of this length (default: samples as stored)', duration, 0)
+    .addHelpText('after', '\nExample:\n  corecast history query host.busy --from 30m --step 1m')
+    .action(async (name: string, options: QueryOptions) => {
+      const chunks: { series: string; unit: string; points: { atMs: number; value: number }[] }[] = [];
+      const request = { series: name, fromMs: options.from, toMs: options.to, stepMs: options.step };
+      await withDaemon(options, async (client) => {
+        for await (const { series, unit, points } of client.queryHistory(request)) {
+          if (options.json === true) chunks.push({ series, unit, points });
+          else
+            for (const { atMs, value } of points)
+              printLine(`${time(atMs)}  ${series}  ${Number(value.toPrecision(6))} ${unit}`);
+        }
+      });
+      if (options.json === true) printJson({ chunks });
+    });
+
+  withDaemonOptions(history.command('runs').description('Finished channels and calibration measurements.'))
+    .addOption(
+      new Option('--origin <origin>', 'live, vod or calibration')
+        .argParser(oneOf('live', 'vod', 'calibration'))
+        .default(''),
+    )
+    .option('--since <time>', 'ISO time, or how long ago', moment(nowMs), 0)
+    .addHelpText('after', '\nExample:\n  corecast history runs --origin live --since 1d')
+    .action(async (options: RunsOptions) => {
+      const runs: Run__Output[] = [];
+      await withDaemon(options, async (client) => {
+        for await (const { run } of client.listRuns({ origin: options.origin, sinceMs: options.since })) {
+          if (run !== null) runs.push(run);
+        }
+      });
+      if (options.json === true) return printJson({ runs });
+      printLine(runs.length === 0 ? 'no runs' : table(RUN_COLUMNS, runs));
+    });
+}
+
+const RUN_COLUMNS = [
+  { title: 'STARTED', value: (r: Run__Output) => time(r.startedMs) },
+  { title: 'ORIGIN', value: (r: Run__Output) => r.origin },
+  { title: 'CPUS', value: (r: Run__Output) => String(r.cpuCount), right: true },
+  {
+    title: 'CORES',
+    value: (r: Run__Output) => cores(r.cpuSeconds / (r.mediaSeconds || r.wallSeconds || 1)),
+    right: true,
+  },
+  {
+    title: 'CHANNEL',
+    value: (r: Run__Output) => (r.signature === null ? r.source : describeSignature(r.signature)),
+  },
+];

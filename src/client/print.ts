@@ -1,0 +1,72 @@
+/** How subcommands write: lines for people, or one JSON object as the last line of standard output. */
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${toJson(value)}\n`);
+}
+
+/** Generated messages mark their optional fields with keys such as "_speed"; those are of no use to anyone. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (key, v) => (key.startsWith('_') ? undefined : v));
+}
+
+export function printLine(text = ''): void {
+  process.stdout.write(`${text}\n`);
+}
+
+const WIDTH = 100;
+const GAP = '  ';
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly value: (row: Row) => string;
+  readonly right?: boolean;
+}
+
+/** A table that fits 100 columns: where it would not, the last column is cut. */
+export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  const cells = rows.map((row) => columns.map((column) => column.value(row)));
+  const widths = columns.map((column, i) =>
+    Math.max(column.title.length, ...cells.map((row) => row[i]!.length)),
+  );
+  const others = widths.slice(0, -1).reduce((sum, width) => sum + width + GAP.length, 0);
+  const last = widths.length - 1;
+  widths[last] = Math.max(8, Math.min(widths[last]!, WIDTH - others));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => {
+        const shown = cell.length > widths[i]! ? `${cell.slice(0, widths[i]! - 1)}…` : cell;
+        return columns[i]!.right === true ? shown.padStart(widths[i]!) : shown.padEnd(widths[i]!);
+      })
+      .join(GAP)
+      .trimEnd();
+  return [line(columns.map((column) => column.title)), ...cells.map(line)].join('\n');
+}
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`;
+}
+
+export function cores(value: number | undefined): string {
+  return value === undefined ? '-' : value.toFixed(value < 10 ? 2 : 1);
+}
+
+export function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, value)) / 10));
+  return `${(value / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+}
+
+export function bitsPerSecond(value: number): string {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(1)} Gbit/s`;
+  if (value >= 1e6) return `${(value / 1e6).toFixed(1)} Mbit/s`;
+  return `${Math.round(value / 1e3)} kbit/s`;
+}
+
+export function time(unixMs: number): string {
+  return unixMs === 0 ? '-' : new Date(unixMs).toISOString().replace('T', ' ').slice(0, 19);
+}
+
+/** "RESERVATION_STATE_ACTIVE" without its prefix, in lower case. */
+export function word(value: string, prefix: string): string {
+  return value.replace(`${prefix}_`, '').toLowerCase();
+}
