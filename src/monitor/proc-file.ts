@@ -1,0 +1,60 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { CorecastError } from '../lib/errors.js';
+
+/** A file of /proc or /sys that stays open between reads. What is opened for one process never reads another's. */
+export class ProcFile {
+  readonly path: string;
+  #fd: number | undefined;
+  #buffer = Buffer.allocUnsafe(8192);
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** The whole text as it is now. Throws the system's error; the next read opens the file again. */
+  read(): string {
+    try {
+      this.#fd ??= openSync(this.path, 'r');
+      let length = 0;
+      for (;;) {
+        // The kernel hands out about a page a call, however large the buffer.
+        const count = readSync(this.#fd, this.#buffer, length, this.#buffer.length - length, length);
+        if (count === 0) return this.#buffer.toString('latin1', 0, length);
+        length += count;
+        if (length === this.#buffer.length) this.#grow();
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #grow(): void {
+    if (this.#buffer.length >= MAX_BYTES)
+      throw unreadable(this.path, 0, 'size', `more than ${MAX_BYTES} bytes`);
+    const larger = Buffer.allocUnsafe(this.#buffer.length * 2);
+    this.#buffer.copy(larger);
+    this.#buffer = larger;
+  }
+}
+
+const MAX_BYTES = 32 * 1024 * 1024;
+
+/** A text that is not what the kernel documents. `line` counts from 1; 0 for the whole file. */
+export function unreadable(file: string, line: number, item: string, text: string): CorecastError {
+  const quoted = JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+  return new CorecastError('KERNEL', `${file}:${line}: cannot read ${item} in ${quoted}`, {
+    metadata: { file, line: String(line), item },
+  });
+}
+
+/** A non-negative decimal number. */
+export function numberIn(file: string, line: number, item: string, text: string | undefined): number {
+  if (text === undefined || !/^\d+(\.\d+)?$/.test(text)) throw unreadable(file, line, item, text ?? '');
+  return Number(text);
+}

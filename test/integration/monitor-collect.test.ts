@@ -1,0 +1,216 @@
+import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { createMonitor, type RunningMonitor } from '../../src/monitor/monitor.js';
+import type { HostSample } from '../../src/monitor/sample.js';
+import { FakeSampler } from '../support/fake-sampler.js';
+import { listeningLog } from '../support/history.js';
+import { makeTree } from '../support/make-tree.js';
+
+const UDP_HEAD =
+  '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n';
+const files = {
+  'proc/loadavg': '0.50 0.40 0.30 1/100 99\n',
+  'proc/meminfo': 'MemTotal:  1000 kB\nMemAvailable:  250 kB\n',
+  'proc/diskstats': ' 253 0 vda 8 0 64 1 2 0 16 1 0 100 9\n',
+  'proc/net/dev': 'a\nb\n eth0: 1000 1 0 0 0 0 0 0 2000 1\n',
+  'proc/net/udp': UDP_HEAD,
+  'proc/pressure/cpu': 'some avg10=12.50 avg60=0.00 avg300=0.00 total=1\n',
+  'proc/7/io': 'rchar: 1000\nwchar: 0\n',
+  'proc/7/fd/none': '',
+  'sys/block/vda/size': '1\n',
+  'sys/class/net/eth0/device/vendor': '1\n',
+};
+
+const cleanups: (() => void)[] = [];
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup();
+});
+
+/** A monitor over a made-up host, ticked by hand. */
+function monitorOf(without: readonly string[] = []) {
+  const tree = makeTree(
+    Object.fromEntries(Object.entries(files).filter(([path]) => !without.includes(path))),
+  );
+  const clock = { ms: 0, nowMs: () => 1_700_000_000_000 + clock.ms, monotonicMs: () => clock.ms };
+  const sampler = new FakeSampler();
+  const log = listeningLog();
+  const gauges = {
+    channels: () => 3,
+    queued: () => 2,
+    reserved: () => 0.75,
+    reportedIngress: () => ({ bps: 5_000, queueLength: 40 }),
+  };
+  const monitor: RunningMonitor = createMonitor({
+    sampler,
+    procRoot: join(tree.root, 'proc'),
+    sysRoot: join(tree.root, 'sys'),
+    clock,
+    schedulable: () => [0, 1],
+    gauges,
+    intervalMs: 1,
+    log,
+  });
+  cleanups.push(() => void monitor.stop(), tree.remove);
+  const next = () =>
+    new Promise<HostSample>((resolve) => {
+      const off = monitor.onTick((sample) => {
+        off();
+        resolve(sample);
+      });
+      clock.ms += 1000;
+    });
+  const write = (path: string, text: string) => writeFileSync(join(tree.root, path), text);
+  return { monitor, sampler, log, next, write, root: tree.root };
+}
+
+test('one tick puts all collectors and gauges together', async () => {
+  const { monitor, sampler, next, write } = monitorOf();
+  sampler.rows = { cpus: [{ cpu: 0 }, { cpu: 1 }] };
+  monitor.track(7, 70);
+  expect(sampler.added.get(7)).toBe(70);
+  expect(monitor.latest()).toBeUndefined();
+  sampler.rows = { ...sampler.rows, processes: [{ pid: 7, userSeconds: 1, rssBytes: 4096, threads: 2 }] };
+  monitor.start();
+  sampler.rows = {
+    cpus: [
+      { cpu: 0, user: 1 },
+      { cpu: 1, user: 0.5, idle: 0.5 },
+    ],
+    processes: [{ pid: 7, userSeconds: 1.5, rssBytes: 8192, threads: 2 }],
+  };
+  write('proc/diskstats', ' 253 0 vda 8 0 64 1 2 0 16 1 0 600 9\n');
+  write('proc/net/dev', 'a\nb\n eth0: 2000 1 0 0 0 0 0 0 2000 1\n');
+  write('proc/7/io', 'rchar: 3500\nwchar: 0\n');
+  const sample = await next();
+  expect(sample).toMatchObject({
+    monotonicMs: 1000,
+    elapsedS: 1,
+    load1m: 0.5,
+    memoryAvailableBytes: 256_000,
+    memoryTotalBytes: 1_024_000,
+    state: {
+      busy: 0.75,
+      coreSpread: 0.25,
+      busiestCore: 1,
+      memoryUsed: 0.75,
+      diskBusy: 0.5,
+      ingressBps: 8_000,
+      queueLength: 42,
+      cpuPressure: 0.125,
+      channels: 3,
+      reserved: 0.75,
+    },
+  });
+  expect(Object.fromEntries(sample.busyByCpu)).toEqual({ 0: 1, 1: 0.5 });
+  expect(sample.processes.get(7)).toMatchObject({
+    cores: 0.5,
+    rssBytes: 8192,
+    threads: 2,
+    ingressBps: 20_000,
+  });
+  expect(monitor.latest()).toBe(sample);
+  expect(monitor.window()).toHaveLength(1);
+  monitor.untrack(7);
+  expect(sampler.added.size).toBe(0);
+});
+
+for (const [name, file] of Object.entries({
+  load: 'proc/loadavg',
+  memory: 'proc/meminfo',
+  disk: 'proc/diskstats',
+  network: 'proc/net/dev',
+  pressure: 'proc/pressure/cpu',
+}))
+  test(`the ${name} collector fails alone: its last value stands, the failure is counted and said once`, async () => {
+    const { monitor, sampler, log, next, write } = monitorOf();
+    sampler.rows = { cpus: [{ cpu: 0 }] };
+    monitor.start();
+    const before = await next();
+    write(file, 'x\ny\nnonsense');
+    sampler.rows = { cpus: [{ cpu: 0, user: 1 }] };
+    const during = await next();
+    await next();
+    write(file, files[file as keyof typeof files]);
+    await next();
+    expect(during.busyByCpu.get(0)).toBe(1);
+    const metrics = monitor.metrics().collectors;
+    expect(metrics.find((metric) => metric.name === name)).toMatchObject({
+      failures: 2,
+      successes: 3,
+      failing: '',
+    });
+    for (const metric of metrics)
+      if (metric.name !== name) expect(metric).toMatchObject({ failures: 0, successes: 5 });
+    expect(log.lines.filter((line) => line.startsWith('warn'))).toHaveLength(1);
+    expect(log.lines).toContain('info: the collector works again');
+    expect(during.load1m).toBe(before.load1m);
+    expect(during.memoryTotalBytes).toBe(before.memoryTotalBytes);
+    expect(during.state.cpuPressure).toBe(before.state.cpuPressure);
+  });
+
+test('when the sampler fails, CPUs and processes keep their last values and the rest goes on', async () => {
+  const { monitor, sampler, next } = monitorOf();
+  sampler.rows = { cpus: [{ cpu: 0 }] };
+  monitor.start();
+  sampler.rows = { cpus: [{ cpu: 0, user: 1 }] };
+  await next();
+  sampler.rows = new Error('read: EIO');
+  const sample = await next();
+  expect(sample.busyByCpu.get(0)).toBe(1);
+  expect(sample.load1m).toBe(0.5);
+  const failing = monitor.metrics().collectors.filter((metric) => metric.failures > 0);
+  expect(failing.map(({ name, failing: why }) => [name, why])).toEqual([
+    ['cpu', 'read: EIO'],
+    ['processes', 'read: EIO'],
+  ]);
+});
+
+test('a kernel without pressure information reads 0, and that is said once', async () => {
+  const { monitor, log, next } = monitorOf(['proc/pressure/cpu']);
+  monitor.start();
+  expect((await next()).state.cpuPressure).toBe(0);
+  await next();
+  expect(log.lines.filter((line) => line.includes('no pressure information'))).toHaveLength(1);
+  expect(monitor.metrics().collectors.every(({ failures }) => failures === 0)).toBe(true);
+});
+
+test('a process that is gone cannot be tracked', () => {
+  const { monitor } = monitorOf();
+  const attempt = () => monitor.track(9, 0);
+  expect(attempt).toThrow(expect.objectContaining({ code: 'PROCESS_GONE' }));
+  expect(attempt).toThrow(/process 9 that started at tick 0 is gone/);
+});
+
+test('a listener that throws hurts neither the others nor the monitor', async () => {
+  const { monitor, log, next } = monitorOf();
+  monitor.onTick(() => {
+    throw new Error('mine');
+  });
+  monitor.start();
+  await next();
+  await next();
+  expect(
+    log.lines.filter((line) => line.includes('listener of the monitor failed: mine')).length,
+  ).toBeGreaterThan(0);
+});
+
+test('a process whose files vanish has no ingress, and no collector fails for it', async () => {
+  const { monitor, sampler, next, root } = monitorOf();
+  sampler.rows = { processes: [{ pid: 7 }] };
+  monitor.track(7, 70);
+  monitor.start();
+  await next();
+  rmSync(join(root, 'proc/7'), { recursive: true });
+  const sample = await next();
+  expect(sample.processes.has(7)).toBe(true);
+  appendFileSync(join(root, 'proc/loadavg'), '');
+  expect(monitor.metrics().collectors.every(({ failures }) => failures === 0)).toBe(true);
+});
+
+test('stop closes the sampler', async () => {
+  const { monitor, sampler } = monitorOf();
+  monitor.start();
+  await monitor.stop();
+  expect(sampler.closed).toBe(true);
+});
