@@ -42,7 +42,7 @@ export class ManualTime implements Clock, Scheduler {
 }
 
 /** Time enough for some synced writes to this machine's disk. */
-export async function settled(ms = 25): Promise<void> {
+export async function settled(ms = 15): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
