@@ -57,6 +57,7 @@ const MOST_CANDIDATES = 256;
 const STRIKES = 3;
 const REST_MS = 60_000;
 const SAVE_EVERY_MS = 5_000;
+const INDEX_SPANS_DAYS = [1, 7, 36_500];
 const CALIBRATION_FACT = 'forecast.calibration';
 const SPEED_FACT = 'speed_factor';
 
@@ -248,9 +249,15 @@ class ChainForecaster implements HostForecaster {
     }
   }
 
+  /** The newest runs are enough: a long history is read in growing spans until the index is full. */
   async #indexHistory(): Promise<void> {
+    const { history, clock } = this.#options;
     try {
-      for await (const run of this.#options.history.runs()) this.#nearest.add(run);
+      for (const days of INDEX_SPANS_DAYS) {
+        const sinceMs = Math.max(0, clock.nowMs() - days * 86_400_000);
+        for await (const run of history.runs({ sinceMs })) this.#nearest.add(run);
+        if (this.#nearest.full) return;
+      }
     } catch (error) {
       this.#log.warn(
         { error: messageOf(error) },

@@ -13,6 +13,8 @@ import { demandByHorizon, meanDemand } from './horizon-demand.js';
 export interface NearestRuns {
   add(run: Run): void;
   readonly size: number;
+  /** Holds as many runs as it ever does. */
+  readonly full: boolean;
   /** Undefined, with the reason in `why`, when fewer than LEAST_NEIGHBOURS runs are near enough. */
   forecast(
     query: ForecastQuery,
@@ -49,6 +51,9 @@ export function createNearestRuns(): NearestRuns {
     },
     get size() {
       return entries.size;
+    },
+    get full() {
+      return entries.size >= MOST_RUNS;
     },
     forecast(query, cpuCount, notes) {
       const wanted = encodeStatic(query.signature, cpuCount, query.schedulableCpus);
