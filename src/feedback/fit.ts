@@ -1,0 +1,97 @@
+import type { NetworkShape } from '../forecast/network.js';
+import { createTrainer } from './lstm-addon.js';
+import type { Packed } from './normalisation.js';
+import { seededRandom, shuffle } from './random.js';
+
+export interface FitOptions {
+  readonly shape: NetworkShape;
+  readonly seed: number;
+  readonly maxEpochs: number;
+  /** Changes the fresh weights before the first epoch: a warm start, or features without meaning cleared. */
+  readonly prepare: (fresh: Float32Array) => Float32Array;
+  /** Awaited after every epoch, so that messages can be sent and a parent's end noticed. */
+  readonly onEpoch: (epoch: EpochReport) => Promise<void>;
+}
+
+export interface EpochReport {
+  readonly epoch: number;
+  readonly trainingLoss: number;
+  readonly validationLoss: number;
+}
+
+export interface Fit {
+  /** Those of the epoch with the least validation loss; epoch 0 is the start itself. */
+  readonly weights: Float32Array;
+  readonly bestEpoch: number;
+  readonly validationLoss: number;
+}
+
+const BATCH = 64;
+const LEARNING_RATE = 2e-3;
+const LEAST_LEARNING_RATE = 5e-5;
+/** Epochs without a better validation loss before the rate is halved; three times as many in a row end the training. */
+const PATIENCE = 8;
+const WEIGHT_DECAY = 1e-2;
+
+/** Early stopping on the validation part. The same rows, seed and instruction set give the same bits. */
+export async function fitNetwork(training: Packed, validation: Packed, options: FitOptions): Promise<Fit> {
+  const trainer = createTrainer(options.shape, options.seed, { weightDecay: WEIGHT_DECAY });
+  trainer.setWeights(options.prepare(trainer.weights()));
+  const judge = () =>
+    trainer.loss(validation.sequence, validation.fixed, validation.target, validation.count);
+  const random = seededRandom(options.seed + 1);
+  const order = Uint32Array.from({ length: training.count }, (_, i) => i);
+  let best: Fit = { weights: trainer.weights(), bestEpoch: 0, validationLoss: judge() };
+  let rate = LEARNING_RATE;
+  let sinceBetter = 0;
+  for (let epoch = 1; epoch <= options.maxEpochs; epoch++) {
+    shuffle(order, random);
+    let sum = 0;
+    let batches = 0;
+    for (const batch of batches64(training, order)) {
+      const loss = trainer.step(batch.sequence, batch.fixed, batch.target, batch.count, rate);
+      if (Number.isNaN(loss)) continue;
+      sum += loss;
+      batches++;
+    }
+    const validationLoss = judge();
+    await options.onEpoch({ epoch, trainingLoss: sum / batches, validationLoss });
+    if (validationLoss < best.validationLoss) {
+      best = { weights: trainer.weights(), bestEpoch: epoch, validationLoss };
+      sinceBetter = 0;
+      continue;
+    }
+    sinceBetter++;
+    if (sinceBetter % PATIENCE === 0) rate /= 2;
+    if (sinceBetter >= 3 * PATIENCE || rate < LEAST_LEARNING_RATE) break;
+  }
+  return best;
+}
+
+/** One set of buffers for all full batches. */
+function* batches64(rows: Packed, order: Uint32Array): Generator<Packed> {
+  const width = {
+    sequence: rows.sequence.length / rows.count,
+    fixed: rows.fixed.length / rows.count,
+    target: rows.target.length / rows.count,
+  };
+  const buffers = (count: number): Packed => ({
+    count,
+    sequence: new Float32Array(count * width.sequence),
+    fixed: new Float32Array(count * width.fixed),
+    target: new Float32Array(count * width.target),
+  });
+  const full = buffers(Math.min(BATCH, rows.count));
+  for (let from = 0; from < rows.count; from += BATCH) {
+    const count = Math.min(BATCH, rows.count - from);
+    const batch = count === full.count ? full : buffers(count);
+    for (let i = 0; i < count; i++) {
+      const row = order[from + i]!;
+      for (const key of ['sequence', 'fixed', 'target'] as const) {
+        const size = width[key];
+        batch[key].set(rows[key].subarray(row * size, (row + 1) * size), i * size);
+      }
+    }
+    yield batch;
+  }
+}

@@ -1,0 +1,119 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ModelRegistry } from '../forecast/registry.js';
+import type { Run } from '../history/records.js';
+import type { Clock } from '../lib/clock.js';
+import { CorecastError } from '../lib/errors.js';
+import type { TrainingProgress } from '../rpc/control.js';
+import type { Incumbent, TrainedModel } from './model-maker.js';
+import { judgePromotion, type Verdict } from './promotion.js';
+import { runTraining } from './training-run.js';
+
+export interface TrainOptions {
+  /** Oldest first. */
+  readonly runs: AsyncIterable<Run>;
+  readonly registry: ModelRegistry;
+  readonly seed: number;
+  readonly maxEpochs: number;
+  readonly signal: AbortSignal;
+  /** CPUs to train on; empty: all. */
+  readonly housekeeping: readonly number[];
+  readonly clock: Clock;
+  /** For tests: the compiled trainer-child.js. */
+  readonly childFile?: string;
+}
+
+const MOST_WEIGHTS_BYTES = 64 << 20;
+/** A registry changes hands between two trainings, never under one. */
+const training = new WeakSet<ModelRegistry>();
+
+/**
+ * Trains on the history beside the model in use, installs what came out, and puts it in use only if it is better. Throws
+ * MODEL_BUSY while one is under way, WRONG_STATE when the history has too little, CANCELLED.
+ */
+export async function* trainOnHistory(options: TrainOptions): AsyncGenerator<TrainingProgress> {
+  const { registry } = options;
+  if (training.has(registry)) {
+    throw new CorecastError('MODEL_BUSY', 'a training run is already under way; wait for it or cancel it');
+  }
+  training.add(registry);
+  try {
+    const incumbent = await modelInUse(registry);
+    const job = {
+      seed: options.seed,
+      maxEpochs: options.maxEpochs,
+      origin: 'history' as const,
+      trainedMs: options.clock.nowMs(),
+      ...(incumbent === undefined ? {} : { incumbent }),
+    };
+    let last: Omit<TrainingProgress, 'result'> = {
+      epoch: 0,
+      maxEpochs: options.maxEpochs,
+      trainingLoss: 0,
+      validationLoss: 0,
+      remainingSeconds: 0,
+    };
+    for await (const message of runTraining({ ...options, job })) {
+      if (message.kind === 'epoch') {
+        const { epoch, trainingLoss, validationLoss, remainingSeconds } = message;
+        last = { epoch, maxEpochs: options.maxEpochs, trainingLoss, validationLoss, remainingSeconds };
+        yield last;
+      } else {
+        yield { ...last, remainingSeconds: 0, result: await conclude(registry, message.model, incumbent) };
+      }
+    }
+  } finally {
+    training.delete(registry);
+  }
+}
+
+/** Installed whether promoted or not: an operator may still want it. */
+async function conclude(
+  registry: ModelRegistry,
+  { card, onnx, weights, incumbentScore, testRows }: TrainedModel,
+  incumbent: Incumbent | undefined,
+): Promise<NonNullable<TrainingProgress['result']>> {
+  const inUse = registry.inUse()?.card;
+  if (card.id === inUse?.id) {
+    const reason = 'not promoted: training ended at the model in use';
+    return { model: { card: inUse, inUse: true }, promoted: false, reason };
+  }
+  const verdict: Verdict =
+    inUse?.id === incumbent?.card.id
+      ? judgePromotion({ scores: card.scores, incumbent: incumbentScore, testRows })
+      : { promote: false, reason: `not promoted: the model in use changed to ${inUse?.id} meanwhile` };
+  await registry.install(withIncumbent(card, incumbentScore), onnx, weights);
+  if (verdict.promote) await registry.promote(card.id, verdict.reason);
+  return {
+    model: { card: withIncumbent(card, incumbentScore), inUse: verdict.promote },
+    promoted: verdict.promote,
+    reason: verdict.reason,
+  };
+}
+
+function withIncumbent(
+  card: TrainedModel['card'],
+  incumbent: TrainedModel['incumbentScore'],
+): TrainedModel['card'] {
+  return incumbent === undefined ? card : { ...card, scores: [...card.scores, incumbent] };
+}
+
+/** The files of the model in use; without weights (an imported model, or a damaged file) training starts cold. */
+async function modelInUse(registry: ModelRegistry): Promise<Incumbent | undefined> {
+  const model = registry.inUse();
+  if (model === undefined) return undefined;
+  const folder = await registry.folder(model.card.id);
+  const onnx = await readFile(join(folder, 'model.onnx'));
+  const { weightsFile } = model.card;
+  const weights = weightsFile === undefined ? undefined : await readWeights(join(folder, weightsFile));
+  return { card: model.card, onnx, ...(weights === undefined ? {} : { weights }) };
+}
+
+async function readWeights(path: string): Promise<Uint8Array | undefined> {
+  try {
+    const { size } = await stat(path);
+    return size > MOST_WEIGHTS_BYTES ? undefined : await readFile(path);
+  } catch {
+    return undefined;
+  }
+}
