@@ -1,5 +1,11 @@
 import { connect as connectSocket } from 'node:net';
-import { type ClientOptions, type ClientUnaryCall, credentials, type ServiceError } from '@grpc/grpc-js';
+import {
+  type Client,
+  type ClientOptions,
+  type ClientUnaryCall,
+  credentials,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import type * as history from '../rpc/generated/corecast/v1/HistoryService.js';
 import type * as host from '../rpc/generated/corecast/v1/HostService.js';
 import type { ListRunsRequest } from '../rpc/generated/corecast/v1/ListRunsRequest.js';
@@ -14,7 +20,7 @@ import type { TrainModelRequest } from '../rpc/generated/corecast/v1/TrainModelR
 import type { TrainModelResponse__Output } from '../rpc/generated/corecast/v1/TrainModelResponse.js';
 import type { WatchReservationsResponse__Output } from '../rpc/generated/corecast/v1/WatchReservationsResponse.js';
 import { fromCallError, unreachable } from './call-error.js';
-import { clientConstructor } from './wire.js';
+import { clientConstructor, warmCodec } from './wire.js';
 
 export interface ConnectOptions {
   /** The daemon's unix socket; see clientSocket(). */
@@ -88,6 +94,7 @@ const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
  */
 export async function connect(options: ConnectOptions): Promise<CorecastClient> {
   const { socket, timeoutMs } = options;
+  const startedMs = Date.now();
   await probe(socket, timeoutMs);
   const channelOptions: ClientOptions = {
     'grpc.max_receive_message_length': MAX_RESPONSE_BYTES,
@@ -99,14 +106,15 @@ export async function connect(options: ConnectOptions): Promise<CorecastClient> 
     'grpc.max_reconnect_backoff_ms': 1_000,
   };
   const insecure = credentials.createInsecure();
-  const open = <Client>(name: string): Client => {
+  const open = <Service>(name: string): Service => {
     const Constructor = clientConstructor(`corecast.v1.${name}`);
-    return new Constructor(`unix:${socket}`, insecure, channelOptions) as unknown as Client;
+    return new Constructor(`unix:${socket}`, insecure, channelOptions) as unknown as Service;
   };
   const reservations = lazy(() => open<reservation.ReservationServiceClient>('ReservationService'));
   const hosts = lazy(() => open<host.HostServiceClient>('HostService'));
   const histories = lazy(() => open<history.HistoryServiceClient>('HistoryService'));
   const models = lazy(() => open<model.ModelServiceClient>('ModelService'));
+  await ready(reservations.get(), options, startedMs);
   const call = caller(socket, timeoutMs);
   const stream = streamer(socket);
 
@@ -136,6 +144,18 @@ export async function connect(options: ConnectOptions): Promise<CorecastClient> 
       for (const client of [reservations, hosts, histories, models]) client.made()?.close();
     },
   };
+}
+
+/** Resolves when HTTP/2 is up. Reserve's codec is compiled while the daemon answers. */
+function ready(client: Client, { socket, timeoutMs }: ConnectOptions, startedMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.waitForReady(startedMs + timeoutMs, (error) => {
+      if (error === undefined) return resolve();
+      client.close();
+      reject(unreachable(socket, `it accepts connections but does not answer within ${timeoutMs} ms`, error));
+    });
+    warmCodec('corecast.v1.ReservationService', 'Reserve');
+  });
 }
 
 type Start<Response> = (

@@ -47,6 +47,8 @@ const SPARE_CONNECTIONS = 256;
 const STREAMS_PER_CONNECTION = 128;
 const KEEPALIVE_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
+/** Connections without a call this long are closed; clients open the next one by themselves. */
+const IDLE_MS = 600_000;
 
 export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> {
   const { config, log } = parts;
@@ -57,6 +59,7 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.max_connection_idle_ms': IDLE_MS,
     'grpc.enable_channelz': 0,
   });
   const scope: CallScope = { log, stopping: stopping.signal, onCall: parts.onCall ?? (() => {}) };

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { credentials, makeGenericClientConstructor, type ServiceError, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -395,6 +396,19 @@ describe('connecting', () => {
       message: expect.stringContaining(`${rpc.socket}: there is no such socket`),
     });
     expect(performance.now() - startedMs).toBeLessThan(1_000);
+    await rpc.stop();
+  });
+
+  it('to something that is no daemon ends within the timeout', async () => {
+    const rpc = await rpcServer();
+    const path = join(rpc.dir, 'mute.sock');
+    const mute = createServer().listen(path);
+    await new Promise((resolve) => mute.once('listening', resolve));
+    await expect(connect({ socket: path, timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'DAEMON_UNREACHABLE',
+      message: expect.stringContaining('does not answer within 300 ms'),
+    });
+    mute.close();
     await rpc.stop();
   });
 

@@ -31,6 +31,9 @@ export async function rpcServer(
     procRoot: '/proc',
     onCall: (call) => calls.push(call),
     ...parts,
+  }).catch((error) => {
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
   });
   return {
     dir,
