@@ -90,6 +90,7 @@ class ChainForecaster implements HostForecaster {
   #strikeModel = '';
   #savedMs = 0;
   #dirty = false;
+  #closed = false;
 
   constructor(options: ForecasterOptions, calibration: unknown, speed: unknown) {
     this.#options = options;
@@ -150,6 +151,7 @@ class ChainForecaster implements HostForecaster {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.indexed;
     await this.#saveCalibration();
   }
@@ -255,7 +257,10 @@ class ChainForecaster implements HostForecaster {
     try {
       for (const days of INDEX_SPANS_DAYS) {
         const sinceMs = Math.max(0, clock.nowMs() - days * 86_400_000);
-        for await (const run of history.runs({ sinceMs })) this.#nearest.add(run);
+        for await (const run of history.runs({ sinceMs })) {
+          if (this.#closed) return;
+          this.#nearest.add(run);
+        }
         if (this.#nearest.full) return;
       }
     } catch (error) {
