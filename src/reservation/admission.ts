@@ -50,19 +50,18 @@ export class Admission {
     const expectedReleaseMs = this.#soonestEndMs();
     const topology = this.#deps.topology();
     const smtCoreMilli = this.#deps.smtCoreMilli();
-    let channels = 0;
-    for (const { state } of this.#book.held()) if (holdsCpus(state)) channels++;
+    const limits = this.#deps.limits();
     return decide({
       request,
       forecasts: forecasts.candidates,
       topology,
       occupancy: this.#book.occupancy(topology, smtCoreMilli),
       host: now,
-      limits: this.#deps.limits(),
+      limits,
       smtCoreMilli,
       memory,
-      ingressReservedBps: this.#ingressReservedBps(),
-      channels,
+      ingressReservedBps: limits.ingress_bps > 0 ? this.#ingressReservedBps() : 0,
+      channels: this.#book.channels,
       queuedAhead: place.ahead,
       queued: place.queued,
       closedReason: this.#deps.closedReason(),

@@ -42,9 +42,9 @@ export class Book {
   readonly #locks = new Locks();
   /** What is promised beyond what is durable: the version being written, or CPUs that are not yet vacated. */
   readonly #promised = new Map<string, Reservation>();
-  /** The same as one occupancy, kept in step: decisions on large hosts must not add everything up each time. */
+  /** Who has CPUs, and the sum of it, kept in step: a decision on a large host must not add everything up again. */
   #index: OccupancyIndex | undefined;
-  readonly #indexed = new Map<string, Pick<Reservation, 'cpus' | 'exclusive'>>();
+  readonly #holders = new Map<string, Reservation>();
   readonly #listeners = new Set<ChangeListener>();
   readonly #watchers = new Set<(event: ReservationEvent) => void>();
 
@@ -52,6 +52,7 @@ export class Book {
     this.ledger = ledger;
     this.#clock = clock;
     this.#log = log;
+    for (const { reservation } of ledger.live()) this.#reindex(reservation.id);
   }
 
   /** Throws NOT_FOUND. */
@@ -102,13 +103,27 @@ export class Book {
     }
   }
 
+  /** Reservations that have CPUs, promised ones included. */
+  get channels(): number {
+    return this.#holders.size;
+  }
+
+  /** Reservations of a uid that have not ended, promised ones included. */
+  countOf(uid: number): number {
+    let count = 0;
+    for (const { reservation } of this.ledger.live()) if (reservation.uid === uid) count++;
+    for (const [id, promised] of this.#promised) {
+      if (promised.uid === uid && this.ledger.get(id) === undefined) count++;
+    }
+    return count;
+  }
+
   /** What is taken now. It goes on changing: use it in this turn of the event loop. */
   occupancy(topology: Topology, smtCoreMilli: number): OccupancyIndex {
     const current = this.#index?.host === hostIndex(topology) && this.#index.smtCoreMilli === smtCoreMilli;
     if (this.#index === undefined || !current) {
       this.#index = new OccupancyIndex(topology, smtCoreMilli);
-      this.#indexed.clear();
-      for (const { id } of this.held()) this.#reindex(id);
+      for (const { cpus, exclusive } of this.#holders.values()) this.#index.reserve(cpus, exclusive);
     }
     return this.#index;
   }
@@ -174,17 +189,16 @@ export class Book {
   }
 
   #reindex(id: string): void {
-    if (this.#index === undefined) return;
-    const before = this.#indexed.get(id);
-    if (before !== undefined) this.#index.release(before.cpus, before.exclusive);
+    const before = this.#holders.get(id);
+    if (before !== undefined) this.#index?.release(before.cpus, before.exclusive);
     const durable = this.ledger.get(id)?.reservation;
-    const after = this.#promised.get(id) ?? (durable && holdsCpus(durable.state) ? durable : undefined);
-    if (after === undefined) {
-      this.#indexed.delete(id);
+    const after = this.#promised.get(id) ?? durable;
+    if (after === undefined || !holdsCpus(after.state)) {
+      this.#holders.delete(id);
       return;
     }
-    this.#index.reserve(after.cpus, after.exclusive);
-    this.#indexed.set(id, after);
+    this.#index?.reserve(after.cpus, after.exclusive);
+    this.#holders.set(id, after);
   }
 }
 

@@ -1,4 +1,3 @@
-import { assert } from '../lib/assert.js';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { hasEnded } from './lease.js';
@@ -13,6 +12,7 @@ import {
   recordKey,
 } from './ledger-format.js';
 import type { LedgerStore } from './ledger-store.js';
+import { Retention } from './retention.js';
 
 /** One indivisible change. */
 export interface Mutation {
@@ -31,9 +31,6 @@ export interface LedgerContents {
 
 /** Most changes that share one synced batch. */
 const MAX_GROUP = 256;
-/** Ended reservations and answers beyond these are removed before their time, the oldest first. */
-export const MAX_ENDED = 20_000;
-export const MAX_ANSWERS = 20_000;
 
 interface Waiting {
   readonly mutation: Mutation;
@@ -54,15 +51,11 @@ interface Waiting {
  */
 export class Ledger {
   readonly #store: LedgerStore;
-  readonly #clock: Clock;
-  readonly #keepEndedMs: () => number;
   readonly #records = new Map<string, LedgerRecord>();
   readonly #live = new Map<string, LedgerRecord>();
   /** By record or answer key. */
   readonly #sums = new Map<string, string>();
-  /** Monotonic times, oldest first: wall clock jumps must not remove what people still need. */
-  readonly #endedAt = new Map<string, number>();
-  readonly #answers = new Map<string, { readonly fingerprint: string; readonly at: number }>();
+  readonly #kept: Retention;
   #census: Census;
   #issued: number;
   #queue: Waiting[] = [];
@@ -75,25 +68,15 @@ export class Ledger {
 
   constructor(store: LedgerStore, contents: LedgerContents, clock: Clock, keepEndedMs: () => number) {
     this.#store = store;
-    this.#clock = clock;
-    this.#keepEndedMs = keepEndedMs;
     this.#census = contents.census;
     this.#issued = contents.census.token;
-    const age = (wallMs: number) => Math.min(Math.max(0, clock.nowMs() - wallMs), keepEndedMs());
     for (const [id, { record, sum }] of contents.records) {
       this.#records.set(id, record);
       if (!hasEnded(record.reservation.state)) this.#live.set(id, record);
       this.#sums.set(recordKey(id), sum);
     }
-    const ended = [...this.#records.values()].filter(({ reservation }) => hasEnded(reservation.state));
-    ended.sort((a, b) => a.reservation.changedMs - b.reservation.changedMs);
-    for (const { reservation } of ended) {
-      this.#endedAt.set(reservation.id, clock.monotonicMs() - age(reservation.changedMs));
-    }
-    for (const [key, { fingerprint, atMs, sum }] of contents.answers) {
-      this.#answers.set(key, { fingerprint, at: clock.monotonicMs() - age(atMs) });
-      this.#sums.set(key, sum);
-    }
+    for (const [key, { sum }] of contents.answers) this.#sums.set(key, sum);
+    this.#kept = new Retention(contents, clock, keepEndedMs);
   }
 
   get(id: string): LedgerRecord | undefined {
@@ -126,11 +109,11 @@ export class Ledger {
   }
 
   fingerprint(key: string): string | undefined {
-    return this.#answers.get(key)?.fingerprint;
+    return this.#kept.fingerprint(key);
   }
 
   async answer(key: string): Promise<Answer | undefined> {
-    if (!this.#answers.has(key)) return undefined;
+    if (this.#kept.fingerprint(key) === undefined) return undefined;
     let value: string | undefined;
     try {
       value = await this.#store.get(key);
@@ -143,17 +126,7 @@ export class Ledger {
 
   /** Removes what ended longer ago than leases.keep_ended_ms; returns how much that was. */
   async sweep(): Promise<number> {
-    const before = this.#clock.monotonicMs() - this.#keepEndedMs();
-    const removals: string[] = [];
-    for (const [id, at] of this.#endedAt) {
-      if (at > before && this.#endedAt.size - removals.length <= MAX_ENDED) break;
-      removals.push(recordKey(id));
-    }
-    const endedRemoved = removals.length;
-    for (const [key, { at }] of this.#answers) {
-      if (at > before && this.#answers.size - (removals.length - endedRemoved) <= MAX_ANSWERS) break;
-      removals.push(key);
-    }
+    const removals = this.#kept.due();
     if (removals.length === 0) return 0;
     this.#sweeping = true;
     try {
@@ -217,7 +190,7 @@ export class Ledger {
       else this.#sums.set(key, sum);
     }
     for (const { mutation, removals } of group) this.#remember(mutation, removals);
-    if (!this.#sweeping && (this.#endedAt.size > MAX_ENDED || this.#answers.size > MAX_ANSWERS)) {
+    if (!this.#sweeping && this.#kept.tooMany) {
       // Best effort: what could not be removed now is removed by the next sweep.
       this.sweep().catch(() => {});
     }
@@ -230,35 +203,29 @@ export class Ledger {
       batch.put(key, record);
       return;
     }
-    this.#answers.delete(key);
+    this.#kept.forget(key);
     batch.remove(key);
   }
 
   #remember(mutation: Mutation, removals: readonly string[]): void {
-    const now = this.#clock.monotonicMs();
     for (const record of mutation.records ?? []) {
       const { id, state } = record.reservation;
       this.#records.set(id, record);
       if (hasEnded(state)) {
         this.#live.delete(id);
-        this.#endedAt.set(id, now);
+        this.#kept.ended(id);
       } else {
-        assert(!this.#endedAt.has(id), `reservation ${id} came back from its end`);
         this.#live.set(id, record);
       }
     }
-    if (mutation.answer !== undefined) {
-      const { key, answer } = mutation.answer;
-      this.#answers.delete(key);
-      this.#answers.set(key, { fingerprint: answer.fingerprint, at: now });
-    }
+    if (mutation.answer !== undefined)
+      this.#kept.answered(mutation.answer.key, mutation.answer.answer.fingerprint);
     for (const key of removals) {
-      this.#answers.delete(key);
+      this.#kept.forget(key);
       const id = this.#recordAt(key)?.reservation.id;
       if (id === undefined) continue;
       this.#records.delete(id);
       this.#live.delete(id);
-      this.#endedAt.delete(id);
     }
   }
 

@@ -20,6 +20,8 @@ export class Lifetimes {
   readonly #deadlines: Deadlines;
   readonly #watches = new Map<string, { readonly process: ProcessRef; close(): void }>();
   readonly #retries = new Set<() => void>();
+  /** Those whose CPUs come free by themselves: few, while those that run are many. */
+  readonly #ending = new Set<string>();
   #stopped = false;
 
   constructor(deps: ReservationDeps, book: Book) {
@@ -44,6 +46,7 @@ export class Lifetimes {
   /** The holder was heard. */
   renew(id: string): void {
     if (this.#stopped) return;
+    this.#ending.delete(id);
     this.#deadlines.set(id, this.#deps.leases().lease_ms, () => {
       this.#orphan(id, 'its holder is silent', () => this.#deadlines.remainingMs(id) === undefined);
     });
@@ -110,9 +113,8 @@ export class Lifetimes {
   /** The soonest moment at which some CPUs come free by themselves, milliseconds from now. */
   soonestEndMs(): number | undefined {
     let soonest: number | undefined;
-    for (const { reservation } of this.#book.ledger.live()) {
-      if (reservation.state !== 'PENDING' && reservation.state !== 'ORPHANED') continue;
-      const remaining = this.#deadlines.remainingMs(reservation.id);
+    for (const id of this.#ending) {
+      const remaining = this.#deadlines.remainingMs(id);
       if (remaining !== undefined && (soonest === undefined || remaining < soonest)) soonest = remaining;
     }
     return soonest;
@@ -131,6 +133,9 @@ export class Lifetimes {
 
   #arm({ reservation: { id, state, deadlineMs } }: LedgerRecord, delayMs: number): void {
     if (this.#stopped) return;
+    const ends = state === 'PENDING' || (state === 'ORPHANED' && deadlineMs > 0);
+    if (ends) this.#ending.add(id);
+    else this.#ending.delete(id);
     if (state === 'PENDING') this.#deadlines.set(id, delayMs, () => this.#expire(id));
     else if (state === 'ORPHANED' && deadlineMs > 0)
       this.#deadlines.set(id, delayMs, () => this.#abandon(id));

@@ -68,8 +68,7 @@ export function requireWithinLimit(
   peer: Peer,
   arriving: number,
 ): void {
-  let count = arriving;
-  for (const { uid } of book.held()) if (uid === peer.uid) count++;
+  const count = book.countOf(peer.uid) + arriving;
   if (count < limit) return;
   throw new CorecastError(
     'LIMIT_EXCEEDED',

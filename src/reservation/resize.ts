@@ -2,6 +2,7 @@ import { messageOf } from '../lib/errors.js';
 import type { Book } from './book.js';
 import { cpusetOf, requireRoom } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
+import { TRANSITIONS, wrongState } from './lease.js';
 import type { CpuShare, Reservation } from './reservation.js';
 
 /**
@@ -26,6 +27,7 @@ export async function resize(
 ): Promise<Reservation> {
   return book.lock(id, async () => {
     const { reservation: before } = book.require(id);
+    if (TRANSITIONS[before.state].assign === undefined) throw wrongState(before, 'assign');
     requireRoom(before, cpus, book.occupancyWithout(id, deps.topology(), deps.smtCoreMilli()));
     const move = ({ process }: Reservation) => {
       if (process !== undefined) deps.pinning.pin(process, cpusetOf(cpus));

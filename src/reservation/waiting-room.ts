@@ -8,6 +8,7 @@ import { Deadlines } from './deadlines.js';
 import type { ReservationDeps } from './deps.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
+import { Pump } from './pump.js';
 import { WaitingQueue } from './queue.js';
 import { type AnswerName, acceptedAnswer, newRecord, type Reserved } from './reserved.js';
 
@@ -39,8 +40,7 @@ export class WaitingRoom {
   readonly #lifetimes: Lifetimes;
   readonly #queue = new WaitingQueue<WaitingCall>();
   readonly #deadlines: Deadlines;
-  #pumping = false;
-  #pumpAgain = false;
+  readonly #pump = new Pump(() => this.#reconsiderAll());
   #stopped = false;
 
   constructor(deps: ReservationDeps, book: Book, admission: Admission, lifetimes: Lifetimes) {
@@ -102,8 +102,7 @@ export class WaitingRoom {
 
   /** Room may have come. */
   pump(): void {
-    this.#pumpAgain = true;
-    if (!this.#pumping && !this.#stopped && this.#queue.size > 0) void this.#pump();
+    if (!this.#stopped && this.#queue.size > 0) this.#pump.run();
   }
 
   /** Those who wait are told. What cannot be written now expires at the next start. */
@@ -158,23 +157,16 @@ export class WaitingRoom {
     this.pump();
   }
 
-  async #pump(): Promise<void> {
-    this.#pumping = true;
-    while (this.#pumpAgain && !this.#stopped) {
-      this.#pumpAgain = false;
-      for (const waiting of this.#queue) {
-        try {
-          await this.#reconsider(waiting);
-        } catch (error) {
-          this.#deps.log.error(
-            { id: waiting.id, error: messageOf(error) },
-            'a waiting request keeps waiting',
-          );
-        }
+  async #reconsiderAll(): Promise<void> {
+    for (const waiting of this.#queue) {
+      if (this.#stopped) return;
+      try {
+        await this.#reconsider(waiting);
+      } catch (error) {
+        this.#deps.log.error({ id: waiting.id, error: messageOf(error) }, 'a waiting request keeps waiting');
       }
     }
-    this.#pumping = false;
-    if (this.#queue.size > 0 && !this.#stopped) this.#deadlines.set(PUMP, PUMP_MS, () => this.pump());
+    if (this.#queue.size > 0) this.#deadlines.set(PUMP, PUMP_MS, () => this.pump());
   }
 
   async #reconsider(waiting: WaitingCall): Promise<void> {

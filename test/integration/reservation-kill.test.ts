@@ -69,7 +69,7 @@ describe('the ledger of a process that is killed', () => {
     }
     expect(all.failed.size).toBe(0);
     expect(all.states.size).toBeGreaterThan(KILLS * 3);
-  });
+  }, 120_000);
 
   it('survives a disk that is full for a while: refused changes are nowhere, acknowledged ones are there', async (ctx) => {
     const hasPrlimit = (() => {
@@ -110,5 +110,5 @@ describe('the ledger of a process that is killed', () => {
       expect(ledger.get(id)?.reservation.state, id).toBe(state);
     }
     await ledger.close();
-  });
+  }, 60_000);
 });
