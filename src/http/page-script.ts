@@ -58,7 +58,8 @@ export const PAGE_SCRIPT = `
       [String(counts.QUEUED || 0), 'waiting for room'],
     ];
     for (const span of view.forecast || []) {
-      list.push([percent(span.q50) + ' – ' + percent(span.q90), 'forecast load, ' + span.fromS + '–' + span.toS + ' s']);
+      list.push([Math.round(span.q50 * 100) + '–' + percent(span.q90),
+        'forecast load, ' + span.fromS + '–' + span.toS + ' s']);
     }
     if (load) {
       list.push([bytes(load.memoryAvailableBytes), 'memory free of ' + bytes(load.memoryTotalBytes)]);
@@ -90,6 +91,9 @@ export const PAGE_SCRIPT = `
       : 'Between ' + percent(Math.min(...values)) + ' and ' + percent(Math.max(...values)));
   }
 
+  // The number keeps the top of the cell for itself.
+  const bar = (share) => 'calc((100% - 1.25rem) * ' + Math.min(1, share).toFixed(3) + ')';
+
   function cpus(view) {
     const groups = new Map();
     for (const cpu of view.cpus) {
@@ -103,9 +107,9 @@ export const PAGE_SCRIPT = `
       for (const cpu of members) {
         const cell = element('div', 'cpu' + (cpu.online ? '' : ' off') + (cpu.housekeeping ? ' house' : ''));
         const busy = element('i');
-        busy.style.height = Math.min(100, cpu.busy * 100) + '%';
+        busy.style.height = bar(cpu.busy);
         const reserved = element('i');
-        reserved.style.height = Math.min(100, cpu.reservedMilli / 10) + '%';
+        reserved.style.height = bar(cpu.reservedMilli / 1000);
         cell.append(busy, reserved, element('span', '', String(cpu.cpu)));
         cell.title = 'CPU ' + cpu.cpu + ' (core ' + cpu.core + '): '
           + (cpu.online ? percent(cpu.busy) + ' busy, ' + percent(cpu.reservedMilli / 1000) + ' reserved' : 'offline')

@@ -26,9 +26,8 @@ td.warn span { background: var(--warn-bg); color: var(--warn); }
 #alert { padding: .6rem .8rem; border-radius: .5rem; background: var(--bad-bg); color: var(--bad); margin: .8rem 0 0; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1rem 0 .75rem; }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem .9rem; }
-.tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; font-weight: 600; }
+.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; font-weight: 600; }
 .tile span { color: var(--dim); font-size: .8rem; }
-.tile meter { display: none; }
 .card { margin-bottom: .75rem; }
 #trend { display: block; width: 100%; height: 6rem; }
 #trend path { fill: none; stroke: var(--busy); stroke-width: 2; vector-effect: non-scaling-stroke; }
@@ -53,13 +52,13 @@ th { text-align: left; color: var(--dim); font-size: .75rem; font-weight: 600; }
 th, td { padding: .4rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
 th.n, td.n { text-align: right; }
-td span { border-radius: .8rem; padding: 0 .45rem; }
+td.good span, td.warn span, td.bad span { border-radius: .8rem; padding: 0 .45rem; }
 td.name { overflow-wrap: anywhere; }
 td small { display: block; color: var(--dim); }
 .empty { color: var(--dim); margin: 0; }
 footer { color: var(--dim); font-size: .8rem; }
 footer a { color: inherit; }
-body.stale main { opacity: .55; }
+body.stale main { opacity: .7; }
 @media (max-width: 40rem) {
   thead { display: none; }
   tr { display: grid; grid-template-columns: 1fr 1fr; padding: .5rem 0; border-bottom: 1px solid var(--line); }

@@ -1,4 +1,5 @@
 import type { SeriesQuery } from '../history/history.js';
+import { unitOf } from '../history/series.js';
 import type { Clock } from '../lib/clock.js';
 import { type CallScope, serverStream, unary } from './call.js';
 import type { Control } from './control.js';
@@ -38,25 +39,4 @@ async function* series(control: Control, query: SeriesQuery): AsyncGenerator<Que
 
 async function* names(control: Control): AsyncGenerator<QueryHistoryResponse> {
   for (const name of await control.seriesNames()) yield { series: name, unit: unitOf(name), points: [] };
-}
-
-/** By the last word of a series' name; a word that is not listed counts something and has no unit. */
-const UNITS: Readonly<Record<string, string>> = {
-  busy: 'share',
-  pressure: 'share',
-  cpuPressure: 'share',
-  diskBusy: 'share',
-  memoryUsed: 'share',
-  reserved: 'share',
-  coreSpread: 'share',
-  busiestCore: 'share',
-  cores: 'cores',
-  waitCores: 'cores',
-  ingressBps: 'bits/s',
-  rssBytes: 'bytes',
-  lagSeconds: 's',
-};
-
-function unitOf(series: string): string {
-  return UNITS[series.split('.').at(-1) ?? ''] ?? '';
 }
