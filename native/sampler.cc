@@ -13,9 +13,9 @@
 namespace corecast {
 namespace {
 
-// A thousandth of a core at one tick a second: what a thread may have run before the CPU it was on is looked
-// up again.
-constexpr uint64_t kCpuRereadNs = 1'000'000;
+// What a thread may run before the CPU it is on is looked up again: one clock tick, the resolution of stat
+// itself.
+constexpr uint64_t kCpuRereadNs = 10'000'000;
 // More threads than this count in the numbers of their process but get no rows.
 constexpr size_t kMaxThreads = 65'536;
 // 52 fields of at most 20 digits, and a name of 64 bytes.
@@ -144,8 +144,8 @@ bool Sampler::ReadThread(const Process& process, Thread* thread) {
   if (length > 0) {
     NumberCursor numbers(std::string_view(text, static_cast<size_t>(length)));
     thread->runNs = numbers.Next();
-    thread->waitSeconds = static_cast<double>(numbers.Next()) * 1e-9;
-    thread->cpuSeconds = static_cast<double>(thread->runNs) * 1e-9;
+    thread->waitSeconds = static_cast<double>(numbers.Next()) / 1e9;
+    thread->cpuSeconds = static_cast<double>(thread->runNs) / 1e9;
     counted = numbers.Next() > 0;  // Times on a CPU: none means never run, or a kernel that doesn't count.
   }
   if (counted && thread->cpu >= 0 && thread->runNs - thread->runNsAtCpu < kCpuRereadNs) return true;

@@ -109,14 +109,16 @@ describe('sampler on a recorded /proc', () => {
     sampler.close();
   });
 
-  it('looks a thread up again once it has run', () => {
+  it('looks up the CPU of a thread again once that has run for a clock tick', () => {
     write('42/stat', statLine(42));
     thread(42, 42, '1000000000 0 1\n', { cpu: 3 });
     const sampler = host.openSampler(root);
     sampler.add(42, 777);
     expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 3, cpuSeconds: 1 }]);
-    thread(42, 42, '1002000000 0 2\n', { cpu: 5 });
-    expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 5, cpuSeconds: 1.002 }]);
+    thread(42, 42, '1009000000 0 2\n', { cpu: 5 });
+    expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 3, cpuSeconds: 1.009 }]);
+    thread(42, 42, '1010000000 0 3\n', { cpu: 5 });
+    expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 5, cpuSeconds: 1.01 }]);
     sampler.close();
   });
 
