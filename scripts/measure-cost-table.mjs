@@ -5,7 +5,7 @@
 //   node scripts/measure-cost-table.mjs [--out FILE] [--rounds N]
 //
 // CPU time (user + system, FFmpeg's own -benchmark line) of a run minus that of the same run into a null encoder, per
-// megapixel. Everything is measured once a round, in N rounds (default 3) over the whole list, and the least counts:
+// megapixel. Everything is measured once a round, in N rounds (default 2) over the whole list, and the least counts:
 // neighbours on the machine only ever add time. Orders that hold by construction (a slower preset is not cheaper,
 // more reference frames are not cheaper) are put on noisy neighbours by isotonic regression.
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -18,7 +18,7 @@ import { parseArgs } from 'node:util';
 const { values: flags } = parseArgs({
   options: {
     out: { type: 'string', default: 'models/cost-table.json' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '2' },
   },
 });
 const ROUNDS = Number(flags.rounds);

@@ -11,11 +11,12 @@ import {
 import { hostLoadForecast } from './host-load.js';
 
 /**
- * Quantiles over the median of a cost-table forecast. The table knows neither the picture nor this host's neighbours: in
- * the baseline's data the demand of one setting over different pictures spreads about this far.
+ * Quantiles over the median of a cost-table forecast. The table knows neither the picture nor the neighbours: over 88
+ * calibration runs of 7 encoders on the machine it was measured on, demand / estimate had its 0.9 quantile at 1.9 and
+ * its 0.99 quantile at 4.7 times its median.
  */
-const TABLE_Q90 = 1.8;
-const TABLE_Q99 = 3;
+const TABLE_Q90 = 1.9;
+const TABLE_Q99 = 4.7;
 /** A running channel speaks for itself after this many steps. */
 const LEAST_OWN_STEPS = 3;
 

@@ -255,7 +255,8 @@ class FileRegistry implements ModelRegistry {
   }
 
   #note(problem: string): void {
-    if (this.#problems.length < MOST_PROBLEMS) this.#problems.push(problem);
+    this.#problems.push(problem);
+    if (this.#problems.length > MOST_PROBLEMS) this.#problems.shift();
   }
 
   #exclusive<T>(change: () => Promise<T>): Promise<T> {
