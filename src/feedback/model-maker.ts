@@ -18,9 +18,16 @@ import { createTrainer, weightsFromBytes, weightsToBytes } from './lstm-addon.js
 import { lstmLayout } from './lstm-layout.js';
 import { type Normalisation, normalisationOf, pack } from './normalisation.js';
 import { writeOnnx } from './onnx-writer.js';
-import { costTable, isKnown, type Method, persistence, signatureLookup } from './peers.js';
+import {
+  costTable,
+  type DemandForecast,
+  isKnown,
+  type Method,
+  persistence,
+  signatureLookup,
+} from './peers.js';
 import type { Row } from './rows.js';
-import { score, scoreOf } from './scores.js';
+import { score } from './scores.js';
 import { demandOf } from './targets.js';
 import { renormalised, sameShape, withoutConstants } from './warm-start.js';
 
@@ -47,8 +54,8 @@ export interface TrainedModel {
   readonly card: ModelCard;
   readonly onnx: Uint8Array;
   readonly weights: Uint8Array;
-  /** Of the model in use on the same unseen rows. */
-  readonly incumbentScore?: ModelScore;
+  /** Of the model in use on the same unseen rows: incumbent, incumbent_running; empty without one. */
+  readonly incumbentScores: readonly ModelScore[];
   readonly testRows: number;
   readonly testSources: readonly string[];
 }
@@ -99,12 +106,12 @@ export async function makeModel(
     weightsFile: 'weights.bin',
     note: noteOf(dataset, testRows.length, result, start.name),
   };
-  const incumbentScore = job.incumbent && (await judgeIncumbent(job.incumbent, testRows));
+  const incumbentScores = job.incumbent === undefined ? [] : await judgeIncumbent(job.incumbent, testRows);
   return {
     card,
     onnx,
     weights,
-    ...(incumbentScore === undefined ? {} : { incumbentScore }),
+    incumbentScores,
     testRows: testRows.length,
     testSources: dataset.test.sources,
   };
@@ -171,22 +178,26 @@ function networkMethod(rows: readonly Row[], normalisation: Normalisation, weigh
 }
 
 /** By its ONNX file, as the daemon runs it. */
-async function judgeIncumbent({ card, onnx }: Incumbent, rows: readonly Row[]): Promise<ModelScore> {
+async function judgeIncumbent({ card, onnx }: Incumbent, rows: readonly Row[]): Promise<ModelScore[]> {
   let model: Model | undefined;
   try {
     model = await openModel(card, onnx);
-    const forecasts = [];
+    const forecasts = new Map<Row, DemandForecast>();
     for (const row of rows) {
-      forecasts.push(demandQuantiles(await model.run(row.sequence, [row.fixed]), 0, row.cost));
+      forecasts.set(row, demandQuantiles(await model.run(row.sequence, [row.fixed]), 0, row.cost));
     }
-    const actual = rows.map((row) => demandOf(row.target[0]!, row.cost));
-    return scoreOf('incumbent', actual, forecasts);
+    const running = rows.filter(({ kind }) => kind === 'running');
+    const forecast = (row: Row) => forecasts.get(row)!;
+    return [
+      score('incumbent', rows, forecast),
+      ...(running.length > 0 ? [score('incumbent_running', running, forecast)] : []),
+    ];
   } finally {
     model?.retire();
   }
 }
 
-function demandQuantiles(quantiles: Float32Array, at: number, cost: number) {
+function demandQuantiles(quantiles: Float32Array, at: number, cost: number): DemandForecast {
   return { q50: demandOf(quantiles[at]!, cost), q90: demandOf(quantiles[at + 1]!, cost) };
 }
 

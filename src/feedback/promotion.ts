@@ -4,8 +4,8 @@ import type { ModelScore } from '../forecast/network.js';
 export interface Contest {
   /** Of the candidate's card: lstm, signature_lookup, cost_table, and for running channels lstm_running and its peers. */
   readonly scores: readonly ModelScore[];
-  /** Of the model in use; absent when there is none. */
-  readonly incumbent: ModelScore | undefined;
+  /** Of the model in use: incumbent, and incumbent_running where there are running channels; empty without a model. */
+  readonly incumbent: readonly ModelScore[];
   readonly testRows: number;
 }
 
@@ -27,20 +27,19 @@ const WANTED_COVERAGE = 0.9;
 
 /**
  * Promotes only what is better on the newest unseen part: by a margin over the model in use, without covering less, and
- * over every simple method; where running channels were seen, over repeating their past too. Better means a smaller
- * pinball loss of the 0.9 quantile, because that is what cores are reserved by.
+ * over every simple method. For running channels it must beat repeating their past, or at least the model in use: the
+ * simple methods are not what forecasts them today. Better means a smaller pinball loss of the 0.9 quantile, because
+ * that is what cores are reserved by.
  */
-export function judgePromotion({ scores, incumbent, testRows }: Contest): Verdict {
-  const by = new Map(scores.map((score) => [score.method, score]));
+export function judgePromotion({ scores, incumbent: inUse, testRows }: Contest): Verdict {
+  const by = new Map([...scores, ...inUse].map((score) => [score.method, score]));
   const candidate = by.get('lstm');
+  const incumbent = by.get('incumbent');
   if (candidate === undefined || !usable(candidate)) return kept('the candidate has no usable score');
   if (testRows < LEAST_TEST_ROWS) {
     return kept(`only ${testRows} unseen rows to judge by, ${LEAST_TEST_ROWS} are needed`);
   }
-  const lost = [
-    ...losses(candidate, PEERS, by),
-    ...(by.has('lstm_running') ? losses(by.get('lstm_running')!, RUNNING_PEERS, by) : []),
-  ];
+  const lost = [...losses(candidate, PEERS, by), ...runningLosses(by)];
   if (lost.length > 0) return kept(`${told(candidate)} on ${testRows} unseen rows; ${lost.join('; ')}`);
   const beaten = `${PEERS.map((name) => `${name} ${number(by.get(name)!.pinball90)}`).join(', ')}`;
   if (incumbent === undefined) {
@@ -66,6 +65,14 @@ export function judgePromotion({ scores, incumbent, testRows }: Contest): Verdic
 /** Too little coverage lets channels starve; too much only costs pinball loss. */
 function uncovered({ coverage90 }: ModelScore): number {
   return Math.max(0, WANTED_COVERAGE - coverage90);
+}
+
+function runningLosses(by: ReadonlyMap<string, ModelScore>): string[] {
+  const candidate = by.get('lstm_running');
+  if (candidate === undefined) return [];
+  const incumbent = by.get('incumbent_running');
+  if (incumbent !== undefined && candidate.pinball90 < incumbent.pinball90 * (1 - MARGIN)) return [];
+  return losses(candidate, RUNNING_PEERS, by);
 }
 
 function losses(

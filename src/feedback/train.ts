@@ -70,7 +70,7 @@ export async function* trainOnHistory(options: TrainOptions): AsyncGenerator<Tra
 /** Installed whether promoted or not: an operator may still want it. */
 async function conclude(
   registry: ModelRegistry,
-  { card, onnx, weights, incumbentScore, testRows }: TrainedModel,
+  { card, onnx, weights, incumbentScores, testRows }: TrainedModel,
   incumbent: Incumbent | undefined,
 ): Promise<NonNullable<TrainingProgress['result']>> {
   const inUse = registry.inUse()?.card;
@@ -80,22 +80,16 @@ async function conclude(
   }
   const verdict: Verdict =
     inUse?.id === incumbent?.card.id
-      ? judgePromotion({ scores: card.scores, incumbent: incumbentScore, testRows })
+      ? judgePromotion({ scores: card.scores, incumbent: incumbentScores, testRows })
       : { promote: false, reason: `not promoted: the model in use changed to ${inUse?.id} meanwhile` };
-  await registry.install(withIncumbent(card, incumbentScore), onnx, weights);
+  const judged = { ...card, scores: [...card.scores, ...incumbentScores] };
+  await registry.install(judged, onnx, weights);
   if (verdict.promote) await registry.promote(card.id, verdict.reason);
   return {
-    model: { card: withIncumbent(card, incumbentScore), inUse: verdict.promote },
+    model: { card: judged, inUse: verdict.promote },
     promoted: verdict.promote,
     reason: verdict.reason,
   };
-}
-
-function withIncumbent(
-  card: TrainedModel['card'],
-  incumbent: TrainedModel['incumbentScore'],
-): TrainedModel['card'] {
-  return incumbent === undefined ? card : { ...card, scores: [...card.scores, incumbent] };
 }
 
 /** The files of the model in use; without weights (an imported model, or a damaged file) training starts cold. */
