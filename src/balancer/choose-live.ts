@@ -22,7 +22,7 @@ export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
     .sort((a, b) => a.forecast.cpuCount - b.forecast.cpuCount);
   const realTime = candidates.filter((one): one is Spread => one.shares !== undefined);
   const fewest = realTime[0];
-  if (fewest === undefined) return neverRealTime(input, candidates.at(-1)!);
+  if (fewest === undefined) return neverRealTime(input, index, candidates.at(-1)!);
   for (const candidate of realTime) {
     const placement =
       candidate.milli > index.freeMilli ? undefined : place(index, allocation(input, candidate));
@@ -62,7 +62,7 @@ function noPlace(
 ): Check {
   const empty = index.emptied();
   const possible = realTime.some((candidate) => place(empty, allocation(input, candidate)) !== undefined);
-  if (!possible) return { reason: tooLarge(input, fewest), possible };
+  if (!possible) return { reason: tooLarge(input, index, fewest), possible };
   const shortfall = allocate(input.topology, index, allocation(input, fewest));
   const why = shortfall.ok ? '' : shortfall.text;
   const short = fewest.milli > index.freeMilli;
@@ -84,19 +84,19 @@ function noPlace(
   };
 }
 
-function neverRealTime(input: DecideInput, widest: Candidate): Choice {
+function neverRealTime(input: DecideInput, index: OccupancyIndex, widest: Candidate): Choice {
   return {
     forecast: widest.forecast,
     cpus: [],
-    checks: [{ reason: tooLarge(input, widest), possible: false }],
+    checks: [{ reason: tooLarge(input, index, widest), possible: false }],
   };
 }
 
-function tooLarge(input: DecideInput, candidate: Candidate): Check['reason'] {
-  const { headroom } = input.limits;
+function tooLarge(input: DecideInput, index: OccupancyIndex, candidate: Candidate): Check['reason'] {
+  const { headroom, host_load } = input.limits;
   const cpus = Math.max(...input.forecasts.map(({ cpuCount }) => cpuCount));
-  const most = largestOnEmptyHost(input.topology, input.smtCoreMilli, cpus, input.request.exclusive);
-  const demandMilli = Math.floor(most * (1 - headroom));
+  const most = largestOnEmptyHost(index, cpus, input.request.exclusive);
+  const demandMilli = Math.floor(Math.min(most * (1 - headroom), host_load * index.capacityMilli));
   const which = input.request.cpuCount > 0 ? `on the ${count(cpus, 'CPU')} it asked for` : 'on this host';
   return {
     code: 'TOO_LARGE',

@@ -21,6 +21,7 @@ export interface HostIndex {
   /** 1: an efficiency core. */
   readonly efficient: Uint8Array;
   readonly hybrid: boolean;
+  readonly allCores: readonly number[];
   readonly cellOf: Int32Array;
   readonly cells: readonly Cell[];
   /** Cells by L3 and by node; both numbered densely here. */
@@ -105,6 +106,7 @@ function build(topology: Topology): HostIndex {
     whole,
     efficient,
     hybrid: efficient.includes(0) && efficient.includes(1),
+    allCores: groups.map((_, core) => core),
     cellOf,
     cells,
     l3Cells: grouped(cells, l3s.size, (cell) => cell.l3),

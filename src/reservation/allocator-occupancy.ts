@@ -99,8 +99,18 @@ export class OccupancyIndex implements Occupancy {
 
   /** A lower bound of the cores that hold these shares on an empty host. */
   fewestCores(shares: readonly number[]): number {
-    const milli = shares.reduce((a, b) => a + b, 0);
-    return Math.max(Math.ceil(shares.length / this.#mostCpus), Math.ceil(milli / this.#mostCapacity), 1);
+    let milli = 0;
+    let alone = 0;
+    for (const share of shares) {
+      milli += share;
+      if (share * 2 > this.#mostCapacity) alone++;
+    }
+    return Math.max(
+      1,
+      alone,
+      Math.ceil(shares.length / this.#mostCpus),
+      Math.ceil(milli / this.#mostCapacity),
+    );
   }
 
   /** Adds one reservation. */

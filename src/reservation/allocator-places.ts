@@ -3,6 +3,8 @@ import type { OccupancyIndex } from './allocator-occupancy.js';
 
 /** Up to this many cells or nodes, every combination is offered; beyond, the emptiest or nearest ones together. */
 const COMBINE_ALL = 6;
+/** On hosts with more nodes: the emptiest ones from which near nodes are added. */
+const SEEDS = 4;
 
 /** One part of the host to look in: its cores. */
 export type Place = readonly number[];
@@ -13,16 +15,23 @@ export interface Need {
   readonly milli: number;
 }
 
+/** A quick test that says no only where nothing can be placed. */
+export type MayFit = (place: Place) => boolean;
+
 /**
  * The places worth looking in, as levels in the order of preference. Any placement of an earlier level is better than
  * any of a later one. Within a level the fullest place comes first, and a caller that has found what it wants may stop.
  */
-export function* placeLevels(occupancy: OccupancyIndex, need: Need): Generator<Iterable<Place>> {
+export function* placeLevels(
+  occupancy: OccupancyIndex,
+  need: Need,
+  mayFit: MayFit,
+): Generator<Iterable<Place>> {
   const { host } = occupancy;
   yield oneCell(occupancy, need);
   yield oneL3(occupancy, need);
-  yield oneNode(occupancy, need);
-  if (host.nodeCells.length > 1) yield severalNodes(occupancy, need);
+  yield oneNode(occupancy, need, mayFit);
+  if (host.nodeCells.length > 1) yield severalNodes(occupancy, need, mayFit);
 }
 
 /** For a request that wants to stay where it is: its own cells, its own nodes, and the whole host. */
@@ -33,11 +42,7 @@ export function* placesAround(occupancy: OccupancyIndex, preferred: Iterable<num
   const near = new Set([...cells].flatMap((cell) => host.nodeCells[host.cells[cell]!.node]!));
   yield coresOf(host, [...cells]);
   if (near.size > cells.size) yield coresOf(host, [...near]);
-  if (host.cells.length > near.size) yield everyCore(host);
-}
-
-export function everyCore(host: HostIndex): Place {
-  return Array.from(host.siblings, (_, core) => core);
+  if (host.cells.length > near.size) yield host.allCores;
 }
 
 function* oneCell(occupancy: OccupancyIndex, need: Need): Generator<Place> {
@@ -58,46 +63,61 @@ function* oneL3(occupancy: OccupancyIndex, need: Need): Generator<Place> {
   }
 }
 
-function* oneNode(occupancy: OccupancyIndex, need: Need): Generator<Place> {
-  const divided = occupancy.host.nodeCells.filter(
-    (cells) => cells.length > 1 && suffice(occupancy, cells, need),
-  );
+function* oneNode(occupancy: OccupancyIndex, need: Need, mayFit: MayFit): Generator<Place> {
+  const { host, cellFree } = occupancy;
+  const divided = host.nodeCells.filter((cells) => cells.length > 1 && suffice(occupancy, cells, need));
   for (const cells of fullestFirst(divided, (members) => freeOf(occupancy, members))) {
-    for (const chosen of combinations(cells, (cell) => -occupancy.cellFree[cell]!)) {
-      if (suffice(occupancy, chosen, need)) yield coresOf(occupancy.host, chosen);
-    }
+    const emptiestFirst = [...cells].sort((a, b) => cellFree[b]! - cellFree[a]!);
+    const groups = combinations(emptiestFirst, (chosen) => mayFit(coresOf(host, chosen)));
+    for (const chosen of groups) if (suffice(occupancy, chosen, need)) yield coresOf(host, chosen);
   }
 }
 
 /** Few nodes before many, and near ones before far ones. */
-function* severalNodes(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+function* severalNodes(occupancy: OccupancyIndex, need: Need, mayFit: MayFit): Generator<Place> {
   const { host } = occupancy;
-  const all = host.nodeCells.map((_, node) => node);
-  const seeds = all.length <= COMBINE_ALL ? [0] : all;
-  const candidates = seeds.flatMap((seed) => [...combinations(all, (node) => distance(host, seed, node))]);
-  const sized = candidates
-    .map((nodes) => ({ nodes, span: spanOf(host, nodes), cells: nodes.flatMap((n) => host.nodeCells[n]!) }))
+  const nodes = host.nodeCells.map((_, node) => node);
+  const cellsOf = (chosen: readonly number[]) => chosen.flatMap((node) => host.nodeCells[node]!);
+  const emptiest = fullestFirst(nodes, (node) => -freeOf(occupancy, cellsOf([node])));
+  const seeds = nodes.length <= COMBINE_ALL ? nodes.slice(0, 1) : emptiest.slice(0, SEEDS);
+  const candidates = seeds.flatMap((seed) => {
+    const nearestFirst = [...nodes].sort((a, b) => distance(host, seed, a) - distance(host, seed, b));
+    return [...combinations(nearestFirst, (chosen) => mayFit(coresOf(host, cellsOf(chosen))))];
+  });
+  const nearFirst = candidates
+    .map((chosen) => ({ span: spanOf(host, chosen), size: chosen.length, cells: cellsOf(chosen) }))
     .filter(({ cells }) => suffice(occupancy, cells, need))
-    .sort((a, b) => a.nodes.length - b.nodes.length || a.span - b.span);
-  for (const { cells } of sized) yield coresOf(host, cells);
+    .sort((a, b) => a.size - b.size || a.span - b.span);
+  for (const { cells } of nearFirst) yield coresOf(host, cells);
 }
 
 /**
- * Groups of two or more, small ones first: all of them where there are few members, else the first two, three … in
- * order of rank.
+ * Groups of two or more, small ones first: all of them where there are few members. Of many, the first k in their order,
+ * for the least k that may do, for the next two, and for all.
  */
-function* combinations(members: readonly number[], rank: (member: number) => number): Generator<number[]> {
-  if (members.length > COMBINE_ALL) {
-    const ranked = [...members].sort((a, b) => rank(a) - rank(b));
-    for (let size = 2; size <= ranked.length; size++) yield ranked.slice(0, size);
+function* combinations(
+  members: readonly number[],
+  mayDo: (chosen: readonly number[]) => boolean,
+): Generator<readonly number[]> {
+  if (members.length <= COMBINE_ALL) {
+    const subsets: number[][] = [];
+    for (let bits = 1; bits < 1 << members.length; bits++) {
+      const subset = members.filter((_, i) => (bits >> i) & 1);
+      if (subset.length > 1) subsets.push(subset);
+    }
+    yield* subsets.sort((a, b) => a.length - b.length);
     return;
   }
-  const subsets: number[][] = [];
-  for (let bits = 1; bits < 1 << members.length; bits++) {
-    const subset = members.filter((_, i) => (bits >> i) & 1);
-    if (subset.length > 1) subsets.push(subset);
+  if (!mayDo(members)) return;
+  let tooFew = 1;
+  let enough = members.length;
+  while (enough - tooFew > 1) {
+    const middle = Math.floor((tooFew + enough) / 2);
+    if (mayDo(members.slice(0, middle))) enough = middle;
+    else tooFew = middle;
   }
-  yield* subsets.sort((a, b) => a.length - b.length);
+  for (let k = enough; k < Math.min(enough + 3, members.length); k++) yield members.slice(0, k);
+  yield members;
 }
 
 function fullestFirst<T>(places: T[], free: (place: T) => number): T[] {

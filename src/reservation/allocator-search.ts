@@ -64,7 +64,8 @@ export class PlaceSearch {
   #cores: readonly number[] = [];
   #steps = 0;
   #proving = false;
-  #firstOnly = false;
+  #anyWillDo = false;
+  #bestFit = false;
   #seen = new Set<string>();
 
   /**
@@ -94,19 +95,28 @@ export class PlaceSearch {
   }
 
   /**
-   * Looks for a better placement on these cores; at most `budget` steps. With `firstOnly` any placement will do: the
-   * question is whether there is one. True when it found a better one.
+   * Looks for a better placement on these cores, or just for any; at most `budget` steps. 'bestFit' tries the tightest
+   * core first, whatever else speaks for another. True when it found one.
    */
-  run(cores: readonly number[], budget: number, firstOnly = false): boolean {
+  run(cores: readonly number[], budget: number, wanted: 'better' | 'any' | 'bestFit' = 'better'): boolean {
     const before = this.best;
     this.#cores = cores;
     this.#steps = budget;
     this.#proving = false;
-    this.#firstOnly = firstOnly;
+    this.#anyWillDo = wanted !== 'better';
+    this.#bestFit = wanted === 'bestFit';
     this.exhausted = false;
     this.#seen.clear();
     this.#step(0);
     return this.best !== before;
+  }
+
+  /** Takes a placement found elsewhere, slots in the order of the shares, as the best. */
+  adopt(slots: Int32Array): void {
+    for (const [i, slot] of slots.entries()) this.#take(i, slot);
+    this.best = slots.slice();
+    this.bestScore.set(this.#score);
+    for (const [i, slot] of slots.entries()) this.#give(i, slot);
   }
 
   /** Room of a core as this search sees it. */
@@ -194,12 +204,12 @@ export class PlaceSearch {
     if (i === this.#shares.length) {
       this.best = this.#slots.slice();
       this.bestScore.set(this.#score);
-      return this.#firstOnly;
+      return this.#anyWillDo;
     }
     if (this.#proving && this.#wasSeen(i)) return false;
     // Once there is a placement the score alone prunes better than this does.
     if (this.#proving && this.best === undefined && !this.mayFit(this.#cores, i)) return false;
-    const tried: string[] = [];
+    const tried: number[] = [];
     let after = -1;
     for (;;) {
       const key = this.#next(i, after, tried);
@@ -215,24 +225,29 @@ export class PlaceSearch {
       this.#give(i, slot);
       if (over) return true;
       this.#proving = true;
-      const profile = this.#profile(slot);
-      if (profile !== undefined) tried.push(profile);
+      tried.push(slot);
     }
   }
 
   /** The key of the next slot to try for share i; keys ascend in the order of trying and end in the slot. */
-  #next(i: number, after: number, tried: readonly string[]): number {
+  #next(i: number, after: number, tried: readonly number[]): number {
     const { free, host } = this.#occupancy;
+    const { firstSlot } = host;
+    const cores = this.#cores;
+    const room = this.#room;
+    const taken = this.#taken;
+    const preferred = this.#preferred;
     const share = this.#shares[i]!;
     let next = Number.POSITIVE_INFINITY;
-    for (let c = 0; c < this.#cores.length; c++) {
-      const core = this.#cores[c]!;
-      if (this.#room[core]! < share) continue;
+    for (let c = 0; c < cores.length; c++) {
+      const core = cores[c]!;
+      if (room[core]! < share) continue;
       let tightest = -1;
       let tightestPreferred = -1;
-      for (let slot = host.firstSlot[core]!; slot < host.firstSlot[core + 1]!; slot++) {
-        if (this.#taken[slot] === 1 || free[slot]! < share) continue;
-        if (this.#preferred?.has(slot)) {
+      const end = firstSlot[core + 1]!;
+      for (let slot = firstSlot[core]!; slot < end; slot++) {
+        if (free[slot]! < share || taken[slot] === 1) continue;
+        if (preferred?.has(slot)) {
           if (tightestPreferred < 0 || free[slot]! < free[tightestPreferred]!) tightestPreferred = slot;
         } else if (tightest < 0 || free[slot]! < free[tightest]!) tightest = slot;
       }
@@ -251,6 +266,7 @@ export class PlaceSearch {
   }
 
   #coreKey(i: number, core: number): number {
+    if (this.#bestFit) return Math.min(ROOM_RADIX - 1, this.#room[core]!);
     const { host } = this.#occupancy;
     const cell = host.cellOf[core]!;
     let key = this.#onNode[host.cells[cell]!.node] === 0 ? 1 : 0;
@@ -335,22 +351,41 @@ export class PlaceSearch {
     return false;
   }
 
-  #isTried(tried: readonly string[], slot: number): boolean {
-    return tried.length > 0 && tried.includes(this.#profile(slot) ?? '');
+  #isTried(tried: readonly number[], slot: number): boolean {
+    for (const other of tried) if (this.#alike(slot, other)) return true;
+    return false;
   }
 
-  /** Equal for CPUs that stand for each other; undefined on a core that is in use, which is like no other. */
-  #profile(slot: number): string | undefined {
+  /** Whether two CPUs stand for each other: on cores not in use, with the same room, CPUs and preference. */
+  #alike(a: number, b: number): boolean {
     const { free, host } = this.#occupancy;
-    const core = host.coreOf[slot]!;
-    if (this.#onCore[core]! > 0) return undefined;
-    const cpus: string[] = [];
-    for (let other = host.firstSlot[core]!; other < host.firstSlot[core + 1]!; other++) {
-      cpus.push(`${free[other]}${this.#preferred?.has(other) ? 'p' : ''}`);
+    const coreA = host.coreOf[a]!;
+    const coreB = host.coreOf[b]!;
+    if (this.#room[coreA] !== this.#room[coreB] || free[a] !== free[b]) return false;
+    if (this.#onCore[coreA]! + this.#onCore[coreB]! > 0) return a === b;
+    const sameScore =
+      host.cellOf[coreA] === host.cellOf[coreB] && host.efficient[coreA] === host.efficient[coreB];
+    if (!this.#anyWillDo && !sameScore) return false;
+    if (this.#isPreferred(a) !== this.#isPreferred(b)) return false;
+    const count = host.firstSlot[coreA + 1]! - host.firstSlot[coreA]!;
+    if (count !== host.firstSlot[coreB + 1]! - host.firstSlot[coreB]!) return false;
+    for (let slot = host.firstSlot[coreA]!; slot < host.firstSlot[coreA + 1]!; slot++) {
+      if (this.#countLike(slot, coreA) !== this.#countLike(slot, coreB)) return false;
     }
-    const chosen = `${free[slot]}${this.#preferred?.has(slot) ? 'p' : ''}`;
-    const where = this.#firstOnly ? '' : `${host.cellOf[core]}/${host.efficient[core]}`;
-    return `${where}/${this.#room[core]}/${chosen}/${cpus.sort().join()}`;
+    return true;
+  }
+
+  #countLike(slot: number, core: number): number {
+    const { free, host } = this.#occupancy;
+    let count = 0;
+    for (let other = host.firstSlot[core]!; other < host.firstSlot[core + 1]!; other++) {
+      if (free[other] === free[slot] && this.#isPreferred(other) === this.#isPreferred(slot)) count++;
+    }
+    return count;
+  }
+
+  #isPreferred(slot: number): boolean {
+    return this.#preferred?.has(slot) ?? false;
   }
 }
 

@@ -1,5 +1,4 @@
 import type { OccupancyIndex } from './allocator-occupancy.js';
-import { everyCore } from './allocator-places.js';
 import type { PlaceSearch } from './allocator-search.js';
 
 /** What stopped a placement:
@@ -77,24 +76,28 @@ export function largestRequest(occupancy: OccupancyIndex, search: PlaceSearch, c
   const gains: number[] = [];
   for (let core = 0; core < host.siblings.length; core++) {
     let room = search.roomOf(core);
+    const first = host.firstSlot[core]!;
+    const cpus = host.firstSlot[core + 1]! - first;
     if (room === 0) continue;
-    const cpus = Array.from(free.subarray(host.firstSlot[core]!, host.firstSlot[core + 1]!)).sort(
-      (a, b) => b - a,
-    );
-    for (const cpu of cpus) {
-      const gain = Math.min(cpu, room);
-      if (gain <= 0) break;
-      gains.push(gain);
-      room -= gain;
+    if (cpus === 1) gains.push(Math.min(free[first]!, room));
+    else {
+      for (const cpu of free
+        .slice(first, first + cpus)
+        .sort()
+        .reverse()) {
+        gains.push(Math.min(cpu, room));
+        room -= gains.at(-1)!;
+      }
     }
   }
-  return gains.sort((a, b) => b - a).slice(0, count);
+  const descending = Int32Array.from(gains).sort().reverse();
+  return [...descending.subarray(0, count)].filter((gain) => gain > 0);
 }
 
 /** Empty cores that the request fills, less those there are. */
 function coresMissing(occupancy: OccupancyIndex, search: PlaceSearch, shares: readonly number[]): number {
   const { host } = occupancy;
-  const freeCores = everyCore(host).filter((core) => search.roomOf(core) > 0);
+  const freeCores = host.allCores.filter((core) => search.roomOf(core) > 0);
   const widest = occupancy.capacity.reduce((a, b) => Math.max(a, b), 0);
   const perCore = Math.max(
     1,

@@ -24,7 +24,8 @@ import { invalidField } from '../lib/errors.js';
 import type { Topology } from '../topology/topology.js';
 import { hostIndex } from './allocator-host.js';
 import { OccupancyIndex } from './allocator-occupancy.js';
-import { everyCore, type Place, placeLevels, placesAround } from './allocator-places.js';
+import { placeInPairs } from './allocator-pairs.js';
+import { type Place, placeLevels, placesAround } from './allocator-places.js';
 import { PlaceSearch, SCORE } from './allocator-search.js';
 import { explainShortfall, largestRequest, type Shortfall } from './allocator-shortfall.js';
 import type { Occupancy } from './occupancy.js';
@@ -53,13 +54,14 @@ export interface Placement {
   readonly score: Readonly<Record<(typeof SCORE)[number], number>>;
 }
 
-const EXACT_BUDGET = 20_000;
+/** Cores × shares × steps of the exact search; some 50 ms. */
+const EXACT_WORK = 2_000_000;
 /** A small host is searched for the very best; on a large one each place gets one try and a little more. */
 const SMALL_HOST_SLOTS = 16;
 const THOROUGH_BUDGET = 2_000;
-const REFINE_BUDGET = 64;
-/** On a large host: places as full as the best one that are still looked at. */
-const TIES = 4;
+const REFINE_BUDGET = 32;
+/** On a large host: cores × shares that are still looked at once there is a placement. */
+const FURTHER_LOOKS = 4_096;
 
 /** `occupancy` may be any Occupancy; an OccupancyIndex of this topology and smtCoreMilli saves the work of indexing. */
 export function allocate(
@@ -88,15 +90,10 @@ export function reallocate(
 }
 
 /** Thousandths that the `count` roomiest CPUs of the empty host hold together. */
-export function largestOnEmptyHost(
-  topology: Topology,
-  smtCoreMilli: number,
-  count: number,
-  wholeCores: boolean,
-): number {
-  const index = new OccupancyIndex(topology, smtCoreMilli);
-  const search = new PlaceSearch(index, [1], { wholeCores });
-  return largestRequest(index, search, count).reduce((a, b) => a + b, 0);
+export function largestOnEmptyHost(index: OccupancyIndex, count: number, wholeCores: boolean): number {
+  const empty = index.emptied();
+  const search = new PlaceSearch(empty, [1], { wholeCores });
+  return largestRequest(empty, search, count).reduce((a, b) => a + b, 0);
 }
 
 /** The occupancy itself when it is an index of this host already. */
@@ -116,13 +113,12 @@ function look(index: OccupancyIndex, request: AllocationRequest) {
     wrongKind: request.channelClass === 'live' ? 1 : 0,
     ...(preferred.size > 0 ? { preferred } : {}),
   });
-  const everywhere = everyCore(index.host);
+  const everywhere = index.host.allCores;
   let proved = true;
   if (search.mayFit(everywhere)) {
     lookByPreference(index, search, shares, preferred);
-    if (search.best === undefined) {
-      search.run(coresThatMatter(index, search, everywhere, shares.length), EXACT_BUDGET, true);
-      proved = !search.exhausted;
+    if (search.best === undefined && !search.run(everywhere, shares.length, 'bestFit')) {
+      proved = lookEverywhere(index, search, shares);
     }
   }
   return { placement: placementOf(index, search, shares, request), shares, search, proved };
@@ -167,28 +163,44 @@ function lookByPreference(
   preferred: ReadonlySet<number>,
 ): void {
   const thorough = index.free.length <= SMALL_HOST_SLOTS;
-  const budget = thorough ? THOROUGH_BUDGET : 2 * shares.length + 16;
+  const budget = thorough ? THOROUGH_BUDGET : shares.length + 4;
+  const mayFit = (place: Place) => search.mayFit(place);
   let bestPlace: Place | undefined;
+  let looks = 0;
   const lookIn = (places: Iterable<Place>) => {
-    let ties = 0;
     for (const place of places) {
-      if (search.run(place, budget)) {
-        bestPlace = place;
-        ties = 0;
-      } else if (!thorough && search.best !== undefined && ++ties > TIES && isIdeal(index, search, shares))
-        return;
+      if (!thorough && search.best !== undefined) {
+        looks += place.length * shares.length;
+        if (looks > FURTHER_LOOKS || isIdeal(index, search, shares)) return;
+      }
+      if (mayFit(place) && search.run(place, budget)) bestPlace = place;
     }
   };
   if (preferred.size > 0) lookIn(placesAround(index, preferred));
   const need = { slots: shares.length, milli: shares.reduce((a, b) => a + b, 0) };
-  for (const level of placeLevels(index, need)) {
+  for (const level of placeLevels(index, need, mayFit)) {
     lookIn(level);
     if (search.best !== undefined) break;
   }
-  if (!thorough && bestPlace !== undefined) search.run(bestPlace, REFINE_BUDGET);
+  if (!thorough && bestPlace !== undefined && !isIdeal(index, search, shares))
+    search.run(bestPlace, REFINE_BUDGET);
 }
 
-/** Nothing before l3Free could be better, and places come fullest first, so later ones are no better. */
+/** The exact search over the whole host. False when its budget ended before it could tell. */
+function lookEverywhere(index: OccupancyIndex, search: PlaceSearch, shares: readonly number[]): boolean {
+  const { firstSlot, allCores } = index.host;
+  const cores = coresThatMatter(index, search, allCores, shares.length);
+  const budget = Math.ceil(EXACT_WORK / (cores.length * shares.length + 1));
+  if (cores.some((core) => firstSlot[core + 1]! - firstSlot[core]! > 2)) {
+    search.run(cores, budget, 'any');
+    return !search.exhausted;
+  }
+  const { slots, exhausted } = placeInPairs(index, (core) => search.roomOf(core), cores, shares, budget);
+  if (slots !== undefined) search.adopt(slots);
+  return !exhausted;
+}
+
+/** Nothing before l3Free could be better, and places come fullest first, so later ones are at most as good. */
 function isIdeal(index: OccupancyIndex, search: PlaceSearch, shares: readonly number[]): boolean {
   const [moved, severalL3s, , , wrongKind, cores] = search.bestScore;
   return moved === 0 && severalL3s === 0 && wrongKind === 0 && cores === index.fewestCores(shares);

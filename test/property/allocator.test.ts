@@ -83,9 +83,9 @@ describe('a placement', () => {
         const given = found.cpus.map(({ shareMilli }) => shareMilli).sort((a, b) => b - a);
         expect(given).toEqual([...wanted.sharesMilli].sort((a, b) => b - a));
       }),
-      { numRuns: 600 },
+      { numRuns: 250 },
     );
-    expect(placed).toBeGreaterThan(100);
+    expect(placed).toBeGreaterThan(50);
   });
 
   it('that stays near its present CPUs moves as few as brute force can', () => {
@@ -100,37 +100,42 @@ describe('a placement', () => {
         if (!found.ok || best === undefined) return;
         expect(SCORE.map((name) => found.score[name])).toEqual(best);
       }),
-      { numRuns: 400 },
+      { numRuns: 100 },
     );
   });
 
-  it('is found where one was planted on a crowded host of 16 SMT cores, with the proof budget untouched', () => {
+  it('is found where one was planted on 16 SMT cores, even when it fills them to the last thousandth', () => {
     const topology = regularTopology({ nodes: 2, l3sPerNode: 2, coresPerL3: 4, threads: 2 });
     const pair = fc.tuple(fc.integer({ min: 1, max: 1000 }), fc.integer({ min: 1, max: 1000 }));
     fc.assert(
-      fc.property(fc.array(pair, { minLength: 16, maxLength: 16 }), fc.nat(), (pairs, seed) => {
-        const planted: number[] = [];
-        const milli = new Map<number, number>();
-        for (const [core, [a, b]] of pairs.entries()) {
-          // Two shares that fit the core together, the rest of it taken by others.
-          const [x, y] = [a, Math.max(1, Math.min(b, 1300 - a))];
-          const left = 1300 - x - y;
-          planted.push(x, y);
-          milli.set(core, Math.min(1000 - x, left));
-          milli.set(core + 16, Math.min(1000 - y, left - milli.get(core)!));
-        }
-        const some = planted.filter((_, i) => ((seed >> (i % 30)) & 1) === 1 || i < 2);
-        const wanted = {
-          sharesMilli: some,
-          exclusive: false,
-          channelClass: 'live' as const,
-          smtCoreMilli: 1300,
-        };
-        const found = allocate(topology, { milli, exclusive: new Set() }, wanted);
-        expect(found.ok).toBe(true);
-        if (found.ok) assertRules(topology, { milli, exclusive: new Set() }, 1300, found);
-      }),
-      { numRuns: 200 },
+      fc.property(
+        fc.array(pair, { minLength: 16, maxLength: 16 }),
+        fc.nat(),
+        fc.boolean(),
+        (pairs, seed, all) => {
+          const planted: number[] = [];
+          const milli = new Map<number, number>();
+          for (const [core, [a, b]] of pairs.entries()) {
+            // Two shares that fit the core together, the rest of it taken by others.
+            const [x, y] = [a, Math.max(1, Math.min(b, 1300 - a))];
+            const left = 1300 - x - y;
+            planted.push(x, y);
+            milli.set(core, Math.min(1000 - x, left));
+            milli.set(core + 16, Math.min(1000 - y, left - milli.get(core)!));
+          }
+          const some = planted.filter((_, i) => all || ((seed >> (i % 30)) & 1) === 1 || i < 2);
+          const wanted = {
+            sharesMilli: some,
+            exclusive: false,
+            channelClass: 'live' as const,
+            smtCoreMilli: 1300,
+          };
+          const found = allocate(topology, { milli, exclusive: new Set() }, wanted);
+          expect(found.ok).toBe(true);
+          if (found.ok) assertRules(topology, { milli, exclusive: new Set() }, 1300, found);
+        },
+      ),
+      { numRuns: 100 },
     );
   });
 });
