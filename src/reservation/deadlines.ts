@@ -36,6 +36,15 @@ export class Deadlines {
     return armed === undefined ? undefined : Math.max(0, armed.atMs - this.#clock.monotonicMs());
   }
 
+  /** Milliseconds until the first of these; undefined when none is set. */
+  soonestMs(names: Iterable<string>): number | undefined {
+    let soonest = Number.POSITIVE_INFINITY;
+    for (const name of names) soonest = Math.min(soonest, this.#armed.get(name)?.atMs ?? soonest);
+    return soonest === Number.POSITIVE_INFINITY
+      ? undefined
+      : Math.max(0, soonest - this.#clock.monotonicMs());
+  }
+
   clear(name: string): void {
     this.#armed.get(name)?.clear();
     this.#armed.delete(name);

@@ -112,12 +112,7 @@ export class Lifetimes {
 
   /** The soonest moment at which some CPUs come free by themselves, milliseconds from now. */
   soonestEndMs(): number | undefined {
-    let soonest: number | undefined;
-    for (const id of this.#ending) {
-      const remaining = this.#deadlines.remainingMs(id);
-      if (remaining !== undefined && (soonest === undefined || remaining < soonest)) soonest = remaining;
-    }
-    return soonest;
+    return this.#deadlines.soonestMs(this.#ending);
   }
 
   #changed(after: LedgerRecord, before: LedgerRecord | undefined): void {

@@ -35,6 +35,17 @@ describe('deadlines', () => {
     expect(fired).toEqual(['sooner']);
   });
 
+  it('say which of several comes first', async () => {
+    const time = new ManualTime();
+    const deadlines = new Deadlines(time, time);
+    deadlines.set('a', 300, () => {});
+    deadlines.set('b', 200, () => {});
+    await time.pass(50);
+    expect(deadlines.soonestMs(['a', 'b', 'none'])).toBe(150);
+    expect(deadlines.soonestMs(['a'])).toBe(250);
+    expect(deadlines.soonestMs(['none'])).toBeUndefined();
+  });
+
   it('do not fire when taken back', async () => {
     const time = new ManualTime();
     const deadlines = new Deadlines(time, time);
