@@ -1,0 +1,162 @@
+import type { Adjuster } from './adjuster/adjuster.js';
+import type { Recorder } from './feedback/recorder.js';
+import { summaryOf } from './feedback/usage-summary.js';
+import type { History } from './history/history.js';
+import type { Run } from './history/records.js';
+import { seriesOf } from './history/series.js';
+import { cpuset } from './lib/cpuset.js';
+import { isCorecastError, messageOf } from './lib/errors.js';
+import type { Log } from './lib/log.js';
+import type { HostSample, Monitor } from './monitor/sample.js';
+import type { Pinning } from './pinning/pinning.js';
+import type { ProcessRef, Reservation } from './reservation/reservation.js';
+import type { Reservations } from './reservation/reservations.js';
+import type { ReservationEvent, UsageSummary } from './rpc/control.js';
+
+export interface ChannelsDeps {
+  readonly reservations: Reservations;
+  readonly monitor: Monitor;
+  readonly recorder: Recorder;
+  readonly pinning: Pinning;
+  readonly adjuster: Adjuster;
+  readonly history: Pick<History, 'append' | 'decision' | 'run'>;
+  readonly log: Log;
+  /** A finished channel, with what it cost. */
+  onRun(run: Run): void;
+  /** Threads found outside their reservation and brought back. */
+  onRepaired(reservation: Reservation, threads: number): void;
+}
+
+/** Usage summaries of the latest ended channels, those too short for the history among them. */
+const MAX_SUMMARIES = 2_000;
+
+/**
+ * The watch part of the loop: from the attach of a process to its end, it is sampled, its threads are kept on their
+ * CPUs, what it costs is recorded, and the adjuster looks at it once a tick.
+ */
+export class Channels {
+  readonly #deps: ChannelsDeps;
+  /** By reservation: the process that is sampled now. */
+  readonly #tracked = new Map<string, ProcessRef>();
+  readonly #summaries = new Map<string, Promise<UsageSummary | undefined>>();
+  readonly #unwatch: (() => void)[];
+  #adjusting = false;
+
+  constructor(deps: ChannelsDeps) {
+    this.#deps = deps;
+    this.#unwatch = [
+      deps.reservations.watch((event) => this.#follow(event)),
+      deps.monitor.onTick((sample) => this.#tick(sample)),
+    ];
+  }
+
+  /** Takes up what runs already; call once after the reservations were reconciled. */
+  resume(): void {
+    for (const reservation of this.#deps.reservations.list(false)) this.#attached(reservation);
+  }
+
+  /** Of an ended channel; undefined when nothing ran or the history has forgotten it. Waits for the record being written. */
+  async summary(id: string): Promise<UsageSummary | undefined> {
+    const known = await this.#summaries.get(id);
+    if (known !== undefined) return known;
+    const run = await this.#deps.history.run(id);
+    return run?.forecast && summaryOf(run, run.samples, run.forecast);
+  }
+
+  async stop(): Promise<void> {
+    for (const unwatch of this.#unwatch) unwatch();
+    await Promise.allSettled(this.#summaries.values());
+  }
+
+  #follow({ reservation }: ReservationEvent): void {
+    if (reservation.state === 'ACTIVE' || reservation.state === 'ORPHANED') this.#attached(reservation);
+    else if (reservation.state === 'RELEASED' || reservation.state === 'EXPIRED') this.#ended(reservation);
+  }
+
+  #attached(reservation: Reservation): void {
+    const { id, process } = reservation;
+    if (process === undefined) return;
+    this.#deps.recorder.update(reservation);
+    const known = this.#tracked.get(id);
+    if (known?.pid === process.pid && known.startTicks === process.startTicks) return;
+    try {
+      if (known !== undefined) this.#deps.monitor.untrack(known.pid);
+      this.#deps.monitor.track(process.pid, process.startTicks);
+    } catch (error) {
+      // Its end is seen by the pidfd; there is nothing to sample.
+      this.#deps.log.debug({ id, error: messageOf(error) }, 'a process ended before it was sampled');
+      return;
+    }
+    this.#tracked.set(id, process);
+    if (known !== undefined) return;
+    void this.#begin(reservation);
+  }
+
+  async #begin(reservation: Reservation): Promise<void> {
+    const { id } = reservation;
+    try {
+      const decision = await this.#deps.history.decision({ reservationId: id });
+      if (decision !== undefined)
+        this.#deps.recorder.begin(reservation, decision, this.#deps.monitor.window());
+    } catch (error) {
+      this.#deps.log.warn(
+        { id, error: messageOf(error) },
+        'a channel is not recorded: its decision cannot be read',
+      );
+    }
+  }
+
+  #ended({ id }: Reservation): void {
+    const process = this.#tracked.get(id);
+    if (process === undefined) return;
+    this.#tracked.delete(id);
+    this.#deps.monitor.untrack(process.pid);
+    this.#summaries.set(id, this.#end(id));
+    for (const oldest of this.#summaries.keys()) {
+      if (this.#summaries.size <= MAX_SUMMARIES) break;
+      this.#summaries.delete(oldest);
+    }
+  }
+
+  async #end(id: string): Promise<UsageSummary | undefined> {
+    try {
+      const ended = await this.#deps.recorder.end(id);
+      if (ended === undefined) return undefined;
+      if (ended.stored) this.#deps.onRun(ended.run);
+      return ended.summary;
+    } catch (error) {
+      this.#deps.log.warn({ id, error: messageOf(error) }, 'what a channel cost was not recorded');
+      return undefined;
+    }
+  }
+
+  #tick(sample: HostSample): void {
+    const { recorder, reservations, history } = this.#deps;
+    recorder.onTick(sample);
+    history.append(seriesOf(sample, { channels: recorder.readings(), queued: reservations.queued() }));
+    for (const [id, process] of this.#tracked) this.#keepOnCpus(id, process);
+    if (this.#adjusting) return;
+    this.#adjusting = true;
+    this.#deps.adjuster
+      .tick()
+      .catch((error) => this.#deps.log.error({ err: error }, 'the adjuster failed'))
+      .finally(() => {
+        this.#adjusting = false;
+      });
+  }
+
+  #keepOnCpus(id: string, process: ProcessRef): void {
+    const reservation = this.#deps.reservations.get(id);
+    if (reservation === undefined || reservation.cpus.length === 0) return;
+    try {
+      const { repaired } = this.#deps.pinning.repair(process, cpuset(reservation.cpus.map(({ cpu }) => cpu)));
+      if (repaired > 0) this.#deps.onRepaired(reservation, repaired);
+    } catch (error) {
+      if (isCorecastError(error, 'PROCESS_GONE')) return;
+      this.#deps.log.warn(
+        { id, pid: process.pid, error: messageOf(error) },
+        'threads could not be kept on their CPUs',
+      );
+    }
+  }
+}

@@ -1,0 +1,183 @@
+import type { Channels } from './channels.js';
+import type { Recorder } from './feedback/recorder.js';
+import type { Forecast, Forecaster } from './forecast/forecast.js';
+import type { ModelRegistry } from './forecast/registry.js';
+import type { Signature } from './forecast/signature.js';
+import type { History, SeriesQuery } from './history/history.js';
+import type { Run } from './history/records.js';
+import type { Clock } from './lib/clock.js';
+import { CorecastError } from './lib/errors.js';
+import type { Inventory } from './monitor/inventory.js';
+import type { IngressReports } from './monitor/reported-ingress.js';
+import type { Monitor } from './monitor/sample.js';
+import type { Reservations } from './reservation/reservations.js';
+import type {
+  ChannelRequest,
+  Control,
+  Directive,
+  HostView,
+  IngressReport,
+  ModelInfo,
+  Peer,
+  ReserveCall,
+  SessionHandle,
+  TrainingProgress,
+} from './rpc/control.js';
+import type { Topology } from './topology/topology.js';
+
+export interface ControlParts {
+  readonly clock: Clock;
+  readonly version: string;
+  inventory(): Pick<Inventory, 'hostname' | 'cpuModel'>;
+  readonly reservations: Reservations;
+  readonly channels: Channels;
+  readonly recorder: Recorder;
+  readonly monitor: Monitor;
+  readonly history: History;
+  readonly forecaster: Forecaster;
+  readonly registry: ModelRegistry;
+  readonly ingress: IngressReports;
+  topology(): Topology;
+  speedFactor(): number;
+  closedReason(): string;
+  /** A calibration measurement that the history has now. */
+  onRun(run: Run): void;
+  onReserved(seconds: number): void;
+  train(options: { seed: number; maxEpochs: number }, signal: AbortSignal): AsyncIterable<TrainingProgress>;
+}
+
+/** A stream copy costs next to nothing: what its forecast says of the host is the host's own. */
+const NOTHING: Signature = {
+  input: { codec: 'h264', width: 16, height: 16, fps: 1, bitrateBps: 1_000, bitDepth: 8 },
+  outputs: [
+    {
+      encoder: 'copy',
+      preset: '',
+      width: 16,
+      height: 16,
+      fps: 1,
+      rate: { bitrateBps: 1_000 },
+      bitDepth: 8,
+      options: {},
+    },
+  ],
+  complexity: {},
+};
+
+/** What the gRPC handlers ask of the daemon, put together from its parts. */
+export function createControl(parts: ControlParts): Control {
+  const { reservations, recorder, history, registry, channels } = parts;
+  return {
+    predict: (request: ChannelRequest) => reservations.predict(request),
+    async reserve(call: ReserveCall, peer: Peer, signal: AbortSignal) {
+      const began = parts.clock.monotonicMs();
+      const reserved = await reservations.reserve(call, peer, signal);
+      if (call.waitMs === 0) parts.onReserved((parts.clock.monotonicMs() - began) / 1000);
+      return reserved;
+    },
+    attach: (call, peer) => reservations.attach(call, peer),
+    openSession: (id, token, peer, send) => openSession(parts, id, token, peer, send),
+    async release(call, peer) {
+      const reservation = await reservations.release(call, peer);
+      const usage = await channels.summary(reservation.id);
+      return usage === undefined ? { reservation } : { reservation, usage };
+    },
+    reservations: (includeEnded) =>
+      reservations.list(includeEnded).map((reservation) => {
+        const usage = recorder.usage(reservation.id);
+        return usage === undefined ? { reservation } : { reservation, usage };
+      }),
+    watch: (listener) => reservations.watch(listener),
+    async explain(by) {
+      const decision = await history.decision(by);
+      if (decision === undefined) {
+        const what =
+          'decisionId' in by ? `decision ${by.decisionId}` : `decision of reservation ${by.reservationId}`;
+        throw new CorecastError('NOT_FOUND', `no ${what} in the history`);
+      }
+      const usage = await channels.summary(decision.reservationId);
+      return usage === undefined ? { decision } : { decision, usage };
+    },
+    host: () => hostView(parts),
+    reportIngress: (reports: readonly IngressReport[]) => parts.ingress.report(reports),
+    query: (query: SeriesQuery) => history.query(query),
+    seriesNames: () => history.seriesNames(),
+    async recordRun(run, peer) {
+      requireTrusted(peer);
+      await history.putRun(run);
+      parts.onRun(run);
+    },
+    runs: (filter) => history.runs(filter),
+    models: () => registry.list(),
+    train: (options, signal) => parts.train(options, signal),
+    promote: async (id) => infoOf(registry, (await registry.promote(id, 'by command')).id),
+    rollback: async () => infoOf(registry, (await registry.rollback()).id),
+  };
+}
+
+function openSession(
+  { reservations, recorder }: ControlParts,
+  id: string,
+  token: number,
+  peer: Peer,
+  send: (directive: Directive) => void,
+): SessionHandle {
+  const session = reservations.openSession(id, token, peer, send);
+  return {
+    async heartbeat(message) {
+      const answer = await session.heartbeat(message);
+      if (message.progress !== undefined) recorder.progress(id, message.progress);
+      return answer;
+    },
+    closed: () => session.closed(),
+  };
+}
+
+async function hostView(parts: ControlParts): Promise<HostView> {
+  const { monitor, reservations } = parts;
+  const inventory = parts.inventory();
+  const topology = parts.topology();
+  return {
+    hostname: inventory.hostname,
+    daemonVersion: parts.version,
+    cpuModel: inventory.cpuModel,
+    speedFactor: parts.speedFactor(),
+    topology,
+    reservedMilli: reservations.occupancy().milli,
+    sample: monitor.latest(),
+    forecast: await hostForecast(parts, topology),
+    admissionClosedReason: parts.closedReason(),
+    ingress: parts.ingress.current(),
+  };
+}
+
+async function hostForecast(
+  { forecaster, monitor }: ControlParts,
+  topology: Topology,
+): Promise<Forecast | undefined> {
+  const host = monitor.window();
+  if (host.length === 0) return undefined;
+  const schedulableCpus = topology.schedulable.length;
+  const [forecast] = await forecaster.forecast({
+    signature: NOTHING,
+    host,
+    candidates: [1],
+    schedulableCpus,
+  });
+  return forecast;
+}
+
+async function infoOf(registry: ModelRegistry, id: string): Promise<ModelInfo> {
+  const found = (await registry.list()).find(({ card }) => card.id === id);
+  if (found === undefined) throw new CorecastError('NOT_FOUND', `no model ${JSON.stringify(id)}`);
+  return found;
+}
+
+/** Models learn from these measurements; whoever may write them may teach the daemon anything. */
+function requireTrusted(peer: Peer): void {
+  if (peer.uid === 0 || peer.uid === process.getuid?.()) return;
+  throw new CorecastError(
+    'PERMISSION_DENIED',
+    `uid ${peer.uid} may not record calibration runs: only root and the daemon's own user may`,
+  );
+}

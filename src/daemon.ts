@@ -1,0 +1,395 @@
+import { randomBytes } from 'node:crypto';
+import { cpus, hostname, uptime } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
+import { Adjuster } from './adjuster/adjuster.js';
+import { Channels } from './channels.js';
+import type { Config } from './config/schema.js';
+import { createControl } from './control.js';
+import { createRecorder } from './feedback/recorder.js';
+import { trainOnHistory } from './feedback/train.js';
+import { createForecaster } from './forecast/forecaster.js';
+import { openRegistry } from './forecast/registry.js';
+import type { Run } from './history/records.js';
+import { openHistory } from './history/store.js';
+import { createMetrics } from './http/metrics.js';
+import { startHttpServer } from './http/server.js';
+import { carryTotals } from './http/totals.js';
+import { type Clock, systemClock } from './lib/clock.js';
+import { parseCpuset } from './lib/cpuset.js';
+import { messageOf } from './lib/errors.js';
+import type { HostAddon } from './lib/native.js';
+import { type Inventory, readInventory } from './monitor/inventory.js';
+import { createMonitor } from './monitor/monitor.js';
+import { IngressReports } from './monitor/reported-ingress.js';
+import type { Monitor } from './monitor/sample.js';
+import { createPinning } from './pinning/affinity.js';
+import { reallocate } from './reservation/allocator.js';
+import type { HostNow } from './reservation/deps.js';
+import { openLedger } from './reservation/ledger-open.js';
+import { createReservations } from './reservation/reservations.js';
+import { systemScheduler } from './reservation/scheduler.js';
+import { startRpcServer } from './rpc/server.js';
+import { takeInheritedSocket } from './rpc/unix-socket.js';
+import { describeTopology } from './topology/describe.js';
+import { readTopology } from './topology/read.js';
+
+export interface DaemonOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly version: string;
+  readonly addon: HostAddon;
+}
+
+export interface Daemon {
+  /** Applies [limits], [leases], [adjust] and [cpus] of a new configuration; the rest waits for a restart. */
+  reload(config: Config): void;
+  /** Running channels go on; what became of them meanwhile is found out by the next start. */
+  stop(): Promise<void>;
+}
+
+const PROC = '/proc';
+const SYS = '/sys';
+const BASELINE = fileURLToPath(new URL('../models/baseline', import.meta.url));
+const STOP_GRACE_MS = 2_000;
+const COUNT_EVERY_MS = 5_000;
+
+/**
+ * The composition root: every part is built here by its constructor, started in the order of the control loop and
+ * stopped in reverse. What a part needs of another is handed in; nobody looks anything up.
+ */
+export async function startDaemon({ config: initial, log, version, addon }: DaemonOptions): Promise<Daemon> {
+  let config = initial;
+  const clock = systemClock;
+  const stateDir = config.daemon.state_dir;
+  const closers: (() => Promise<void> | void)[] = [];
+  const say = (part: string) => (line: string) => log.warn({ part }, line);
+
+  const readHost = () =>
+    readTopology({
+      sysRoot: SYS,
+      procRoot: PROC,
+      allowed: addon.getThreadAffinity(0),
+      housekeeping: config.cpus.housekeeping === 'auto' ? 'auto' : parseCpuset(config.cpus.housekeeping),
+    });
+  let topology = readHost();
+  log.info({ part: 'topology' }, describeTopology(topology));
+
+  try {
+    // Stores
+    const { ledger, report } = await openLedger({
+      directory: join(stateDir, 'ledger'),
+      clock,
+      keepEndedMs: () => config.leases.keep_ended_ms,
+    });
+    closers.push(() => ledger.close());
+    report.forEach(say('ledger'));
+    const opened = await openHistory({ dir: join(stateDir, 'history'), clock, config: config.history, log });
+    const { history } = opened;
+    closers.push(() => history.close());
+    opened.report.forEach(say('history'));
+
+    // Forecast
+    const registry = await openRegistry({ directory: join(stateDir, 'models'), baseline: BASELINE, clock });
+    closers.push(() => registry.close());
+    registry.problems().forEach(say('models'));
+    const forecaster = await createForecaster({
+      registry,
+      history,
+      clock,
+      timeoutMs: config.forecast.timeout_ms,
+      log,
+    });
+    closers.push(() => forecaster.close());
+
+    // Monitor
+    const ingress = new IngressReports(() => clock.nowMs());
+    const monitor = createMonitor({
+      sampler: addon.openSampler(PROC),
+      procRoot: PROC,
+      sysRoot: SYS,
+      clock,
+      schedulable: () => topology.schedulable,
+      gauges: {
+        channels: () => active().length,
+        queued: () => reservations.queued(),
+        reserved: () => reservedMilli() / Math.max(1, topology.schedulable.length * 1000),
+        reportedIngress: () => ingress.totals(),
+      },
+      intervalMs: config.monitor.interval_ms,
+      log,
+    });
+
+    // Reservations
+    let overload = '';
+    const pinning = createPinning({ addon });
+    const reservations = createReservations({
+      ledger,
+      clock,
+      scheduler: systemScheduler,
+      log,
+      pinning,
+      exits: { watch: ({ pid, startTicks }, onExit) => addon.watchExit(pid, startTicks, onExit) },
+      processUid: (pid) => addon.processUid(pid),
+      processStartTicks: (pid) => addon.startTicks(pid),
+      forecaster,
+      topology: () => topology,
+      host: () => hostNow(monitor),
+      limits: () => config.limits,
+      leases: () => config.leases,
+      smtCoreMilli: () => config.cpus.smt_core_milli,
+      closedReason: () => overload,
+      history: {
+        decision: (by) => history.decision(by),
+        putDecision: (decision) => {
+          metrics.decided(
+            decision.outcome,
+            decision.reasons.filter(({ passed }) => !passed).map(({ code }) => code),
+          );
+          metrics.forecast(decision.forecast.source);
+          return history.putDecision(decision);
+        },
+      },
+      newId: shortIds(clock),
+    });
+    const active = () => reservations.list(false).filter(({ process }) => process !== undefined);
+    const reservedMilli = () => sum(reservations.occupancy().milli.values());
+
+    // Channels
+    const recorder = createRecorder({
+      history,
+      clock,
+      schedulableCpus: () => topology.schedulable.length,
+      processAgeS: ({ startTicks }) => uptime() - startTicks / addon.clockTicksPerSecond(),
+      onHorizonObserved: ({ signature, forecast, horizon, demandCores }) =>
+        forecaster.observe(signature, forecast, horizon, demandCores),
+    });
+    const adjuster = new Adjuster({
+      clock,
+      log,
+      config: () => config,
+      active,
+      usage: (id) => recorder.usage(id),
+      reforecast: async (id) => {
+        const request = reservations.requestOf(id);
+        const held = reservations.get(id)?.cpus.length ?? 0;
+        if (request === undefined || held === 0) return undefined;
+        const [forecast] = await forecaster.forecast({
+          signature: request.signature,
+          host: monitor.window(),
+          channel: recorder.channelWindow(id),
+          candidates: [held],
+          schedulableCpus: topology.schedulable.length,
+        });
+        if (forecast === undefined) return undefined;
+        recorder.reforecast(id, forecast);
+        return Math.max(...forecast.horizons.map(({ demand }) => demand.q90));
+      },
+      place: ({ id, cpus, exclusive, channelClass }, sharesMilli) => {
+        const request = { sharesMilli, exclusive, channelClass, smtCoreMilli: config.cpus.smt_core_milli };
+        const found = reallocate(topology, reservations.occupancy(id), cpus, request);
+        return found.ok ? found.cpus : undefined;
+      },
+      resize: async (id, cpus, event, reason) => {
+        await reservations.resize(id, cpus, event, reason);
+      },
+      setRung: async (id, rung, reason) => {
+        await reservations.setRung(id, rung, reason);
+      },
+      direct: (id, directive) => reservations.direct(id, directive),
+      overloaded: (reason) => {
+        overload = reason;
+        if (reason === '') reservations.capacityChanged();
+        log.warn(
+          { part: 'adjuster', reason },
+          reason === '' ? 'admission is open again' : 'admission is closed',
+        );
+      },
+    });
+    const learn = (run: Run) => {
+      forecaster
+        .learn(run)
+        .catch((error) => log.warn({ run: run.id, error: messageOf(error) }, 'a run was not learnt'));
+    };
+    const channels = new Channels({
+      reservations,
+      monitor,
+      recorder,
+      pinning,
+      adjuster,
+      history,
+      log,
+      onRun: learn,
+      onRepaired: (reservation, threads) => {
+        metrics.repairedThreads(threads);
+        log.warn({ id: reservation.id, threads }, 'threads had left their CPUs and were brought back');
+      },
+    });
+
+    // What people see
+    let inventory: Pick<Inventory, 'hostname' | 'cpuModel'> = {
+      hostname: hostname(),
+      cpuModel: cpus()[0]?.model ?? 'unknown',
+    };
+    const registered = new Registry();
+    const metrics = createMetrics(
+      registered,
+      {
+        reservations: () => reservations.list(true),
+        reservedMilli: () => ({ reserved: reservedMilli(), schedulable: topology.schedulable.length * 1000 }),
+        hostBusy: () => monitor.latest()?.state.busy,
+        channelCores: () => {
+          const sample = monitor.latest();
+          return sample && sum([...sample.processes.values()].map(({ cores }) => cores));
+        },
+        model: () => registry.inUse()?.card,
+        admissionOpen: () => overload === '',
+      },
+      version,
+    );
+    const control = createControl({
+      clock,
+      version,
+      inventory: () => inventory,
+      reservations,
+      channels,
+      recorder,
+      monitor,
+      history,
+      forecaster,
+      registry,
+      ingress,
+      topology: () => topology,
+      speedFactor: () => forecaster.speedFactor().costTable,
+      closedReason: () => overload,
+      onRun: learn,
+      onReserved: (seconds) => metrics.reserved(seconds),
+      train: ({ seed, maxEpochs }, signal) =>
+        trainOnHistory({
+          runs: history.runs(),
+          registry,
+          seed,
+          maxEpochs,
+          signal,
+          housekeeping: topology.housekeeping,
+          clock,
+        }),
+    });
+
+    // Start, in the order of the loop; serve last
+    monitor.start();
+    closers.push(() => monitor.stop());
+    for (const line of await reservations.reconcile()) log.info({ part: 'reservations' }, line);
+    closers.push(() => reservations.stop());
+    channels.resume();
+    closers.push(() => channels.stop());
+    const keepCounts = setInterval(
+      carryTotals(metrics, {
+        missedTicks: () => monitor.metrics().missedTicks,
+        droppedSamples: () => history.metrics().samplesDropped,
+        coverage: () => forecaster.coverage(),
+      }),
+      COUNT_EVERY_MS,
+    ).unref();
+    closers.push(() => clearInterval(keepCounts));
+    const inheritedFd = takeInheritedSocket(process.env, process.pid);
+    const rpc = await startRpcServer({
+      control,
+      config,
+      addon,
+      log,
+      clock,
+      procRoot: PROC,
+      ...(inheritedFd === undefined ? {} : { inheritedFd }),
+      onCall: (call) => metrics.call(call),
+    });
+    closers.push(() => rpc.stop(STOP_GRACE_MS));
+    const http = await startHttpServer({
+      address: config.daemon.http_address,
+      registry: registered,
+      control,
+      ailments: () => (monitor.latest() === undefined ? ['the monitor has no sample yet'] : []),
+      clock,
+      log,
+    });
+    closers.push(() => http?.stop());
+    closers.push(tellSystemd(addon, log));
+    log.info({ addresses: rpc.addresses, http: http?.address, version }, 'serving');
+    // Asks programs that may take seconds; nobody waits for them.
+    readInventory().then(
+      (found) => {
+        inventory = found;
+      },
+      (error) => log.warn({ error: messageOf(error) }, 'the inventory could not be read'),
+    );
+
+    return {
+      reload(next) {
+        config = {
+          ...config,
+          limits: next.limits,
+          leases: next.leases,
+          adjust: next.adjust,
+          cpus: next.cpus,
+        };
+        topology = readHost();
+        reservations.capacityChanged();
+        log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);
+      },
+      stop: () => closeAll(closers, log),
+    };
+  } catch (error) {
+    await closeAll(closers, log);
+    throw error;
+  }
+}
+
+/** In reverse; one that fails does not keep the others open. */
+async function closeAll(closers: (() => Promise<void> | void)[], log: Logger): Promise<void> {
+  for (const close of closers.splice(0).reverse()) {
+    try {
+      await close();
+    } catch (error) {
+      log.error({ err: error }, 'a part did not stop cleanly');
+    }
+  }
+}
+
+/** READY=1 now, WATCHDOG=1 at half the unit's WatchdogSec from the event loop: a daemon that hangs is restarted. */
+function tellSystemd(addon: HostAddon, log: Logger): () => void {
+  if (!addon.notify('READY=1')) return () => {};
+  const watchdogUs = Number(process.env['WATCHDOG_USEC'] ?? 0);
+  const timer = watchdogUs > 0 ? setInterval(() => addon.notify('WATCHDOG=1'), watchdogUs / 2000) : undefined;
+  log.info({ watchdogMs: watchdogUs / 1000 }, 'told systemd that it is ready');
+  return () => {
+    clearInterval(timer);
+    addon.notify('STOPPING=1');
+  };
+}
+
+function hostNow(monitor: Monitor): HostNow {
+  const sample = monitor.latest();
+  return {
+    window: monitor.window(),
+    now: sample?.state,
+    memory: sample && { availableBytes: sample.memoryAvailableBytes, totalBytes: sample.memoryTotalBytes },
+  };
+}
+
+/** Short, unique, ascending: milliseconds and a counter in base 36, and chance so that two daemons differ. */
+function shortIds(clock: Clock): () => string {
+  let count = 0;
+  return () => {
+    count = (count + 1) % 1_296;
+    const chance = randomBytes(2).toString('hex');
+    return `${clock.nowMs().toString(36)}${count.toString(36).padStart(2, '0')}${chance}`;
+  };
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
