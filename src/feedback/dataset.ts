@@ -96,7 +96,7 @@ function tryRows(run: Run, random: () => number): Row[] | string {
   } catch (error) {
     return `run ${run.id}: ${messageOf(error)}`;
   }
-  if (rows.length === 0) return `run ${run.id}: no samples`;
+  if (rows.length === 0) return `run ${run.id}: no usable samples`;
   const odd = rows.some(
     ({ sequence, fixed, target, cost }) =>
       !sequence.every(Number.isFinite) ||

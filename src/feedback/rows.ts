@@ -35,12 +35,18 @@ const LEAST_WINDOW = 3;
  * The rows of one run. Several rows ask the same and take different samples for an answer, so that the quantiles come to
  * mean the distribution over steps. Calibration has no time of its own: its samples answer for every horizon.
  */
-export function rowsOfRun(run: Run, random: Random): Row[] {
+export function rowsOfRun(recorded: Run, random: Random): Row[] {
+  const run = { ...recorded, samples: recorded.samples.filter(isWhole) };
   const cost = costTableDemand(run.signature);
   const rows = newRows(run, cost, random);
   if (run.origin === 'calibration') rows.push(...imaginedRows(run, cost, random));
   else rows.push(...runningRows(run, cost, random));
   return rows;
+}
+
+/** Steps that the monitor missed have holes. */
+function isWhole({ atS, demandCores, hostLoad }: RunSample): boolean {
+  return demandCores >= 0 && [atS, demandCores, hostLoad].every(Number.isFinite);
 }
 
 function newRows(run: Run, cost: number, random: Random): Row[] {
