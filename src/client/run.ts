@@ -33,7 +33,7 @@ export interface RunOptions {
   readonly require: boolean;
   readonly runAnyway: boolean;
   readonly probe: boolean;
-  readonly probeTimeoutMs: number;
+  readonly probeTimeoutMs?: number;
   readonly complexity: ComplexityMode;
   readonly declared: Partial<VideoInput>;
   /** Lines for the operator, on standard error. */
@@ -232,7 +232,7 @@ async function readSignature(command: FfmpegCommand, options: RunOptions): Promi
   try {
     const read = await commandSignature(command, {
       probe: options.probe,
-      timeoutMs: options.probeTimeoutMs,
+      ...(options.probeTimeoutMs === undefined ? {} : { timeoutMs: options.probeTimeoutMs }),
       declared: options.declared,
     });
     return await withMeasuredComplexity(command, read, options);

@@ -21,7 +21,8 @@ export interface CommandSignature {
 export interface SignatureOptions {
   /** False: no ffprobe at all. */
   readonly probe: boolean;
-  readonly timeoutMs: number;
+  /** How long ffprobe may take; absent: 3 s, or 15 s for a file, which is there whatever the load. */
+  readonly timeoutMs?: number;
   /** Declared facts of the input, for pipes and listeners; they win over what ffprobe says. */
   readonly declared?: Partial<VideoInput>;
 }
@@ -78,7 +79,7 @@ export async function probeInput(
       // A lavfi source makes raw frames: their sizes say nothing.
       packets: !lavfi,
       fromSeconds: seconds(lastOption(file.options, 'ss')?.value),
-      timeoutMs: options.timeoutMs,
+      timeoutMs: options.timeoutMs ?? (isFile(file.url) ? FILE_TIMEOUT_MS : TIMEOUT_MS),
     });
   } catch (error) {
     // A slow or silent network input is FFmpeg's to wait for; only what cannot be opened is an error here.
@@ -96,6 +97,17 @@ export async function probeInput(
     bitDepth: found.bitDepth,
   };
   return { video: { ...video, ...options.declared }, complexity: packetComplexity(found) };
+}
+
+const TIMEOUT_MS = 3_000;
+const FILE_TIMEOUT_MS = 15_000;
+
+function isFile(url: string): boolean {
+  try {
+    return statSync(url.replace(/^file:/, '')).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Pipes and listeners can be read once only, and that once is FFmpeg's. */

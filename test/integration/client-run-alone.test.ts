@@ -28,7 +28,8 @@ afterAll(() => {
 const bitexact = ['-fflags', '+bitexact', '-flags', '+bitexact', '-threads', '1'];
 const wrapped = (...args: string[]) => ['run', '--socket', join(dir, 'no.sock'), ...args];
 
-describe.skipIf(!haveFfmpeg)('corecast run without a daemon', () => {
+// Seconds on a host with a CPU to spare; a loaded one takes its time.
+describe.skipIf(!haveFfmpeg)('corecast run without a daemon', { timeout: 120_000 }, () => {
   it('warns, runs FFmpeg, and hands its standard output on byte for byte', async () => {
     const ffmpeg = [
       '-v',

@@ -215,7 +215,8 @@ describe('a session', () => {
     }
     expect(made.reservations.get(id)?.state).toBe('ACTIVE');
     await time.pass(10_001);
-    expect(made.reservations.get(id)).toMatchObject({ state: 'ORPHANED', token, cpus: reservation.cpus });
+    await eventually('it is orphaned', () => made.reservations.get(id)?.state === 'ORPHANED');
+    expect(made.reservations.get(id)).toMatchObject({ token, cpus: reservation.cpus });
     expect(made.events.at(-1)?.event).toBe('orphaned');
     const back = await session.heartbeat(beat);
     expect(back.reservation).toMatchObject({ state: 'ACTIVE' });
@@ -241,11 +242,11 @@ describe('a session', () => {
     const made = await realWorld({ time, config: { leases: { orphan_grace_ms: 5_000 } } });
     const { process, reservation } = await running(made);
     await time.pass(10_001);
-    expect(made.reservations.get(reservation.id)?.state).toBe('ORPHANED');
+    await eventually('it is orphaned', () => made.reservations.get(reservation.id)?.state === 'ORPHANED');
     await time.pass(4_000);
     expect(made.reservations.get(reservation.id)?.state).toBe('ORPHANED');
     await time.pass(2_000);
-    expect(made.reservations.get(reservation.id)?.state).toBe('RELEASED');
+    await eventually('released', () => made.reservations.get(reservation.id)?.state === 'RELEASED');
     expect(hostAddon().getThreadAffinity(process.ref.pid)).toEqual(made.knobs.topology.schedulable);
   });
 

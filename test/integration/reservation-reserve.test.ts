@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isCorecastError } from '../../src/lib/errors.js';
 import { levelStore } from '../../src/reservation/ledger-store.js';
+import type { Reservations } from '../../src/reservation/reservations.js';
 import { temporaryDirectory } from '../support/ledger-records.js';
 import { eventually, ManualTime, settled } from '../support/manual-time.js';
 import { call, FOREVER, ME, STRANGER, world } from '../support/reservation-world.js';
@@ -11,6 +12,12 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
     (thrown: unknown) => thrown,
   );
   return isCorecastError(error) ? error.code : `not refused: ${String(error)}`;
+}
+
+async function waitDurably(reservations: Reservations, count: number): Promise<void> {
+  const waiting = () => reservations.list(false).filter(({ state }) => state === 'QUEUED').length;
+  await eventually(`${count} wait`, () => waiting() === count);
+  await settled(30);
 }
 
 describe('Reserve', () => {
@@ -96,7 +103,8 @@ describe('Reserve', () => {
     expect(reservations.get(reservation.id)?.state).toBe('PENDING');
     time.jumpWallClock(-7_200_000);
     await time.pass(1);
-    expect(reservations.get(reservation.id)).toMatchObject({ state: 'EXPIRED', cpus: [] });
+    await eventually('it expires', () => reservations.get(reservation.id)?.state === 'EXPIRED');
+    expect(reservations.get(reservation.id)?.cpus).toEqual([]);
     expect(reservations.occupancy().milli.size).toBe(0);
     expect(events.at(-1)).toMatchObject({ event: 'expired', reason: 'not started within 5000 ms' });
   });
@@ -117,7 +125,8 @@ describe('Reserve', () => {
     await time.pass(15_000);
     expect(reservations.get(reservation.id)?.state).toBe('PENDING');
     full = false;
-    await time.pass(1_500);
+    for (let i = 0; i < 20 && reservations.get(reservation.id)?.state === 'PENDING'; i++)
+      await time.pass(1_500);
     expect(reservations.get(reservation.id)?.state).toBe('EXPIRED');
   });
 
@@ -204,8 +213,7 @@ describe('the waiting room', () => {
       ask('low', { priority: 10 }),
       ask('high', { priority: 60 }),
     ];
-    await eventually('all wait', () => reservations.queued() === 3);
-    await settled();
+    await waitDurably(reservations, 3);
     expect(reservations.list(false).filter(({ state }) => state === 'QUEUED')).toHaveLength(3);
     let last = holder.reservation;
     for (const name of ['high', 'low', 'vod']) {
@@ -226,8 +234,7 @@ describe('the waiting room', () => {
     const long = { startTimeoutMs: 600_000, waitMs: 600_000 };
     await reservations.reserve(call(700, long), ME, FOREVER);
     const large = reservations.reserve(call(900, long), ME, FOREVER).catch(() => {});
-    await eventually('the large one waits', () => reservations.queued() === 1);
-    await settled();
+    await waitDurably(reservations, 1);
     await reservations.reserve(call(100), ME, FOREVER);
     await time.pass(31_000);
     expect(await codeOf(reservations.reserve(call(100), ME, FOREVER))).toBe('NO_CAPACITY');
@@ -242,8 +249,7 @@ describe('the waiting room', () => {
     const { reservations, decisions } = await world({ time, cpus: 1 });
     await reservations.reserve(call(1_000, { startTimeoutMs: 600_000 }), ME, FOREVER);
     const refused = reservations.reserve(waiting(1_000), ME, FOREVER).catch((error: unknown) => error);
-    await eventually('it waits', () => reservations.queued() === 1);
-    await settled();
+    await waitDurably(reservations, 1);
     await time.pass(59_000);
     expect(reservations.queued()).toBe(1);
     await time.pass(2_000);
@@ -295,8 +301,7 @@ describe('the waiting room', () => {
     const { reservations, knobs } = await world({ time, cpus: 1 });
     knobs.closedReason = 'overloaded';
     const reserved = reservations.reserve(waiting(500), ME, FOREVER);
-    await eventually('it waits', () => reservations.list(false).length === 1);
-    await settled();
+    await waitDurably(reservations, 1);
     knobs.closedReason = '';
     await time.pass(1_100);
     expect((await reserved).reservation.state).toBe('PENDING');

@@ -65,7 +65,6 @@ export function addPredictCommand(program: Command): void {
       const command = parseFfmpegCommand(words.length > 0 ? words : wordsOf(options));
       const { signature, notes } = await commandSignature(command, {
         probe: words.length > 0 || options.input !== undefined,
-        timeoutMs: 5_000,
         declared: options.inputSignature ?? {},
       });
       if (signature === undefined)

@@ -22,7 +22,7 @@ interface Options {
   readonly require?: true;
   readonly runAnyway?: true;
   readonly probe: boolean;
-  readonly probeTimeout: number;
+  readonly probeTimeout?: number;
   readonly complexity: ComplexityMode;
   readonly inputSignature?: Partial<VideoInput>;
   readonly report?: string;
@@ -69,7 +69,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     .option('--require', 'do not run without a reservation: fail if the daemon cannot give one')
     .option('--run-anyway', 'run unpinned even when the daemon refuses')
     .option('--no-probe', 'do not run ffprobe; use what is declared')
-    .option('--probe-timeout <time>', 'how long ffprobe may take', duration, 3_000)
+    .option('--probe-timeout <time>', 'how long ffprobe may take (default: 3s, 15s for files)', duration)
     .addOption(
       new Option('--complexity <how>', 'packets, siti (decode 2 s) or probe (encode 1 s)')
         .argParser(oneOf('packets', 'siti', 'probe'))
@@ -101,7 +101,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
         require: options.require === true,
         runAnyway: options.runAnyway === true,
         probe: options.probe,
-        probeTimeoutMs: options.probeTimeout,
+        ...(options.probeTimeout === undefined ? {} : { probeTimeoutMs: options.probeTimeout }),
         complexity: options.complexity,
         declared: options.inputSignature ?? {},
         note,
