@@ -3,6 +3,8 @@ import { assert } from '../lib/assert.js';
 import type { ChannelRequest } from '../rpc/control.js';
 
 const CPU_MILLI = 1000;
+/** What floats leave behind an exact number must not cost a thousandth more. */
+const DUST = 1e-6;
 /** Encoders gain little from more, and each candidate costs a row of the model's batch. */
 const MOST_CPUS = 32;
 const STEPS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
@@ -24,14 +26,14 @@ export function demandOf(forecast: Forecast): Demand {
   const worst = (of: (horizon: Forecast['horizons'][number]) => number) => {
     const most = forecast.horizons.map(of).reduce((a, b) => Math.max(a, b), 0);
     assert(Number.isFinite(most), `the forecast for ${forecast.cpuCount} CPUs has a demand of ${most}`);
-    return Math.ceil(most * CPU_MILLI);
+    return Math.ceil(most * CPU_MILLI - DUST);
   };
   return { q50Milli: worst(({ demand }) => demand.q50), q90Milli: worst(({ demand }) => demand.q90) };
 }
 
 /** What is reserved for a live channel: its 0.9 quantile with the headroom on top. */
 export function withHeadroom(q90Milli: number, headroom: number): number {
-  return Math.max(1, Math.ceil(q90Milli / (1 - headroom)));
+  return Math.max(1, Math.ceil(q90Milli / (1 - headroom) - DUST));
 }
 
 /**
@@ -48,7 +50,7 @@ export function spread(forecast: Forecast, milli: number): number[] | undefined 
   // Busiest first: what a full CPU cannot take goes to the rest, which are filled in the same proportion.
   for (const [i, of] of usage.entries()) {
     const others = usage.length - i - 1;
-    const proportional = others === 0 ? left : Math.ceil((left * of) / leftUsage);
+    const proportional = others === 0 ? left : Math.ceil((left * of) / leftUsage - DUST);
     const share = Math.max(1, Math.min(CPU_MILLI, proportional), left - others * CPU_MILLI);
     shares.push(share);
     left = Math.max(0, left - share);

@@ -16,6 +16,9 @@ const DUST = 1e-9;
  * use is its thousandths without the headroom: counting the headroom as load would ask for the margin twice. The larger
  * sum is the floor. The model may see more coming and raise it, but no higher than if every reservation were used up,
  * headroom and all: a model that has gone astray does not close an idle host.
+ *
+ * A limit of 1 turns the check off, for hosts whose other work is to give way: no CPU is promised beyond its capacity then
+ * either.
  */
 export function hostLoadCheck(
   input: DecideInput,
@@ -38,9 +41,10 @@ export function hostLoadCheck(
   );
   const model = forecast.source === 'lstm' ? modelLoad(forecast) : 0;
   const load = Math.min(most, Math.max(sums, model));
-  const passed = load <= limit + DUST;
+  const off = limit >= 1;
+  const passed = off || load <= limit + DUST;
   const alone = channel.loadMilli / capacityMilli;
-  const possible = alone <= limit + DUST;
+  const possible = off || alone <= limit + DUST;
   const from = [
     input.host === undefined ? 'host not measured yet' : `now ${percent(busy)} busy`,
     `${percent(reserved / capacityMilli)} reserved`,
@@ -50,7 +54,7 @@ export function hostLoadCheck(
   return {
     reason: {
       code: possible ? 'HOST_LOAD' : 'TOO_LARGE',
-      text: `would take the host to ${percent(load)} load (${from}); the limit is ${percent(limit)}${never}`,
+      text: `would take the host to ${percent(load)} load (${from}); ${off ? 'no limit is set' : `the limit is ${percent(limit)}${never}`}`,
       needed: load,
       available: limit,
       unit: 'share',
