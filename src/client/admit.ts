@@ -76,7 +76,7 @@ function refused(error: CorecastError, request: AdmitRequest): Admission {
   ];
   if (request.runAnyway)
     return { kind: 'unpinned', why: `refused (${error.message}), running unpinned as asked` };
-  throw new ExitError(EXIT.tryLater, `refused: ${error.message}`, hints);
+  throw new ExitError(EXIT.tryLater, error.message, hints);
 }
 
 function withoutAnswer(error: unknown, request: AdmitRequest): Admission {

@@ -30,7 +30,7 @@ export function printDecision(decision: Decision__Output): void {
     [
       { title: 'CHECK', value: (r) => r.code },
       { title: '', value: (r) => (r.passed ? 'ok' : 'no') },
-      { title: 'WHY', value: (r) => r.text },
+      { title: 'WHY', value: (r) => r.text, wrap: true },
     ],
     decision.reasons,
   );

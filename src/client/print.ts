@@ -20,9 +20,11 @@ export interface Column<Row> {
   readonly title: string;
   readonly value: (row: Row) => string;
   readonly right?: boolean;
+  /** For the last column: goes on below itself instead of being cut. */
+  readonly wrap?: boolean;
 }
 
-/** A table that fits 100 columns: where it would not, the last column is cut. */
+/** A table that fits 100 columns: where it would not, the last column is cut or wrapped. */
 export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const cells = rows.map((row) => columns.map((column) => column.value(row)));
   const widths = columns.map((column, i) =>
@@ -39,7 +41,25 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
       })
       .join(GAP)
       .trimEnd();
-  return [line(columns.map((column) => column.title)), ...cells.map(line)].join('\n');
+  const lines = (row: readonly string[]) => {
+    if (columns[last]?.wrap !== true) return line(row);
+    const [head = '', ...more] = wrapText(row[last]!, widths[last]!);
+    const below = row.slice(0, last).map(() => '');
+    return [line([...row.slice(0, last), head]), ...more.map((text) => line([...below, text]))].join('\n');
+  };
+  return [line(columns.map((column) => column.title)), ...cells.map(lines)].join('\n');
+}
+
+function wrapText(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (rest.length > width) {
+    const space = rest.lastIndexOf(' ', width);
+    const at = space > 0 ? space : width;
+    lines.push(rest.slice(0, at));
+    rest = rest.slice(at).trimStart();
+  }
+  return [...lines, rest];
 }
 
 export function percent(share: number): string {
