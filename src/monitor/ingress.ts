@@ -1,9 +1,13 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import type { Log } from '../lib/log.js';
-import { ProcFile, unreadable } from './proc-file.js';
+import { numberIn, ProcFile, unreadable } from './proc-file.js';
 
-/** A process' sockets are looked up again after as many ticks: 20 file descriptors cost 0.1 ms. */
-const SOCKETS_EVERY = 10;
+/**
+ * Ticks between two reads of a process' counter: FFmpeg reads in bursts, and 100 processes of 20 threads each tick would be a
+ * third of what the whole monitor may cost. Ticks between two looks at its sockets. Processes take turns.
+ */
+const BYTES_EVERY = 5;
+const SOCKETS_EVERY = 30;
 /**
  * What the kernel charges a socket for one waiting 1316-byte MPEG-TS datagram (rx_queue counts whole buffers, not payload):
  * 1316 + headers in a 2048-byte buffer, and the sk_buff.
@@ -21,9 +25,15 @@ interface Tracked {
   readonly io: ProcFile;
   /** Bytes read; undefined until known. */
   before: number | undefined;
+  /** Seconds since that was read. */
+  sinceS: number;
+  bps: number;
   sockets: ReadonlySet<string>;
   overNetwork: boolean;
+  /** Ticks since it was tracked. */
   age: number;
+  /** Its turn among the processes. */
+  readonly turn: number;
 }
 
 /**
@@ -42,6 +52,7 @@ export class IngressCollector {
   readonly #tcp: readonly ProcFile[];
   readonly #drops = new Map<string, number>();
   #saidDenied = false;
+  #turns = 0;
   /** Ticks since the socket tables were read; they can be long on a host with many connections. */
   #tablesAge = 0;
   /** Datagrams that the tracked sockets dropped since they were first seen, for want of room in their queues. */
@@ -56,8 +67,16 @@ export class IngressCollector {
 
   track(pid: number): void {
     const io = new ProcFile(`${this.#procRoot}/${pid}/io`);
-    // Look-ups are spread over the ticks; the first one comes at once.
-    this.#tracked.set(pid, { io, before: undefined, sockets: new Set(), overNetwork: false, age: 0 });
+    this.#tracked.set(pid, {
+      io,
+      before: undefined,
+      sinceS: 0,
+      bps: Number.NaN,
+      sockets: new Set(),
+      overNetwork: false,
+      age: 0,
+      turn: this.#turns++,
+    });
   }
 
   untrack(pid: number): void {
@@ -68,7 +87,13 @@ export class IngressCollector {
   collect(elapsedS: number): Ingress {
     this.#lookUpSockets();
     const bps = new Map<number, number>();
-    for (const [pid, tracked] of this.#tracked) bps.set(pid, this.#bpsOf(tracked, elapsedS));
+    for (const [pid, tracked] of this.#tracked) {
+      tracked.sinceS += elapsedS;
+      // The mark and the first rate at once, then in turn.
+      if (tracked.age < 2 || (tracked.age + tracked.turn) % BYTES_EVERY === 0) this.#readBytes(tracked);
+      tracked.age++;
+      bps.set(pid, tracked.overNetwork ? Number.NaN : tracked.bps);
+    }
     return { bps, queueDatagrams: this.#queued() };
   }
 
@@ -77,32 +102,33 @@ export class IngressCollector {
     for (const file of [...this.#udp, ...this.#tcp]) file.close();
   }
 
-  #bpsOf(tracked: Tracked, elapsedS: number): number {
-    const { before } = tracked;
+  #readBytes(tracked: Tracked): void {
+    const { before, sinceS } = tracked;
     tracked.before = undefined;
+    tracked.bps = Number.NaN;
     try {
       tracked.before = parseIo(tracked.io.read(), tracked.io.path);
+      tracked.sinceS = 0;
     } catch (error) {
       this.#unlessGone(error);
-      return Number.NaN;
+      return;
     }
-    if (tracked.overNetwork || before === undefined || elapsedS <= 0) return Number.NaN;
-    return (Math.max(0, tracked.before - before) * 8) / elapsedS;
+    if (before !== undefined && sinceS > 0) tracked.bps = (Math.max(0, tracked.before - before) * 8) / sinceS;
   }
 
   #lookUpSockets(): void {
     let fresh = ++this.#tablesAge >= SOCKETS_EVERY;
     for (const [pid, tracked] of this.#tracked) {
-      if (tracked.age++ % SOCKETS_EVERY !== 0) continue;
+      // A process opens its inputs in its first seconds.
+      const due =
+        tracked.age === 0 || tracked.age === 5 || (tracked.age + tracked.turn) % SOCKETS_EVERY === 0;
+      if (!due) continue;
       try {
         tracked.sockets = socketsOf(`${this.#procRoot}/${pid}/fd`);
       } catch (error) {
         this.#unlessGone(error);
       }
-      if (tracked.age > 1) continue;
-      fresh = true;
-      // Processes tracked in the same tick part ways.
-      tracked.age += pid % SOCKETS_EVERY;
+      if (tracked.age <= 5) fresh = true;
     }
     const withSockets = [...this.#tracked.values()].filter(({ sockets }) => sockets.size > 0);
     if (!fresh || withSockets.length === 0) return;
@@ -145,9 +171,10 @@ export class IngressCollector {
 
 /** Bytes that the process passed to read(2) and its kin. */
 export function parseIo(text: string, file = 'io'): number {
-  const match = /^rchar: (\d+)$/m.exec(text);
-  if (match === null) throw unreadable(file, 1, 'rchar', text);
-  return Number(match[1]);
+  // rchar is the first line since Linux 2.6.20; without a regular expression, as this runs for each process and tick.
+  const end = text.indexOf('\n');
+  if (!text.startsWith('rchar: ') || end < 8) throw unreadable(file, 1, 'rchar', text);
+  return numberIn(file, 1, 'rchar', text.slice(7, end));
 }
 
 export interface SocketRow {

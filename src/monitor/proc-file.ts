@@ -17,10 +17,10 @@ export class ProcFile {
       this.#fd ??= openSync(this.path, 'r');
       let length = 0;
       for (;;) {
-        // The kernel hands out about a page a call, however large the buffer.
+        // About a page a call, however large the buffer.
         const count = readSync(this.#fd, this.#buffer, length, this.#buffer.length - length, length);
-        if (count === 0) return this.#buffer.toString('latin1', 0, length);
         length += count;
+        if (count < SHORT_READ_BYTES) return this.#buffer.toString('latin1', 0, length);
         if (length === this.#buffer.length) this.#grow();
       }
     } catch (error) {
@@ -44,6 +44,11 @@ export class ProcFile {
 }
 
 const MAX_BYTES = 32 * 1024 * 1024;
+/**
+ * seq_file fills a page with whole records, none of which is this long here, before it returns: a read that brings less has
+ * reached the end, and the read that would say so is saved.
+ */
+const SHORT_READ_BYTES = 2048;
 
 /** A text that is not what the kernel documents. `line` counts from 1; 0 for the whole file. */
 export function unreadable(file: string, line: number, item: string, text: string): CorecastError {
