@@ -20,7 +20,6 @@
         "native/affinity.cc",
         "native/arguments.cc",
         "native/cpu_times.cc",
-        "native/errors.cc",
         "native/exit_watcher.cc",
         "native/host_addon.cc",
         "native/kept_file.cc",
@@ -31,6 +30,7 @@
         "native/proc_stat.cc",
         "native/process_info.cc",
         "native/sampler.cc",
+        "native/system_error.cc",
         "native/task_dir.cc"
       ]
     },

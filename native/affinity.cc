@@ -8,7 +8,7 @@
 
 #include "arguments.h"
 #include "cpu_set.h"
-#include "errors.h"
+#include "system_error.h"
 #include "task_dir.h"
 
 namespace corecast {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "cpu_set.h"
-#include "errors.h"
+#include "system_error.h"
 
 namespace corecast {
 namespace {

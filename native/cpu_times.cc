@@ -4,8 +4,8 @@
 
 #include <string_view>
 
-#include "errors.h"
 #include "proc_stat.h"
+#include "system_error.h"
 
 namespace corecast {
 namespace {

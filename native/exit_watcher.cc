@@ -10,8 +10,8 @@
 
 #include "addon_instance.h"
 #include "arguments.h"
-#include "errors.h"
 #include "process_info.h"
+#include "system_error.h"
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434

@@ -4,7 +4,7 @@
 
 #include "addon_instance.h"
 #include "affinity.h"
-#include "errors.h"
+#include "coded_errors.h"
 #include "exit_watcher.h"
 #include "notify.h"
 #include "peer_credentials.h"

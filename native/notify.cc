@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "arguments.h"
-#include "errors.h"
+#include "system_error.h"
 #include "unique_fd.h"
 
 namespace corecast {

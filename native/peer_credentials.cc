@@ -3,7 +3,7 @@
 #include <sys/socket.h>
 
 #include "arguments.h"
-#include "errors.h"
+#include "system_error.h"
 
 namespace corecast {
 

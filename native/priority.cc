@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "arguments.h"
-#include "errors.h"
+#include "system_error.h"
 #include "task_dir.h"
 
 namespace corecast {

@@ -5,7 +5,7 @@
 
 #include "addon_instance.h"
 #include "arguments.h"
-#include "errors.h"
+#include "coded_errors.h"
 
 namespace corecast {
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "arguments.h"
-#include "errors.h"
 #include "proc_stat.h"
+#include "system_error.h"
 #include "unique_fd.h"
 
 namespace corecast {

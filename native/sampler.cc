@@ -7,7 +7,7 @@
 #include <iterator>
 #include <unordered_set>
 
-#include "errors.h"
+#include "system_error.h"
 #include "task_dir.h"
 
 namespace corecast {

@@ -5,7 +5,7 @@
 
 #include <cstdlib>
 
-#include "errors.h"
+#include "system_error.h"
 
 namespace corecast {
 
