@@ -30,8 +30,9 @@ export interface MeasureOptions {
 /** CPU seconds a run should take, and below which it is measured again for longer. */
 const TARGET_CPU_S = 1.3;
 const MIN_CPU_S = 0.8;
-/** A run that takes longer than this was guessed wrong; it is abandoned. */
-const MAX_WALL_MS = 15_000;
+/** A run that takes more than this was guessed wrong; it is abandoned. CPU, not wall, so that a loaded host loses no more. */
+const MAX_CPU_S = 10;
+const MAX_WALL_MS = 90_000;
 const MAX_MEDIA_S = 300;
 const IDLE_GLANCE_MS = 200;
 const SAMPLE_MS = 60;
@@ -60,10 +61,14 @@ export class Measurer {
     const startedMs = clock.nowMs();
 
     let media = clampMedia(TARGET_CPU_S / this.#guess(entry), entry.clip.fps);
+    if (this.#guess(entry) * media > MAX_CPU_S) return undefined;
     let result: FfmpegRun | undefined;
     for (let attempt = 0; attempt < 4; attempt++) {
       result = await this.#encode(entry, path, facts, cpus, media);
-      if (result === undefined) return undefined;
+      if (result === undefined) {
+        this.#correct(entry, MAX_CPU_S / media);
+        return undefined;
+      }
       const net = result.cpuSeconds - startCpu;
       if (net >= MIN_CPU_S || media >= MAX_MEDIA_S) break;
       media = clampMedia((media * TARGET_CPU_S) / Math.max(net, 0.02), entry.clip.fps);
@@ -157,11 +162,17 @@ export class Measurer {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-8_192);
     });
+    let abandoned = false;
+    const stop = () => {
+      abandoned = true;
+      child.kill('SIGKILL');
+    };
     const sampling = setInterval(() => {
       usage?.read();
+      if ((usage?.seconds ?? 0) > MAX_CPU_S) stop();
       if (child.pid !== undefined) repin(child.pid, cpus);
     }, SAMPLE_MS);
-    const limit = setTimeout(() => child.kill('SIGKILL'), MAX_WALL_MS);
+    const limit = setTimeout(stop, MAX_WALL_MS);
     const exit = await new Promise<{ code: number | null; error?: Error }>((resolve) => {
       child.once('error', (error) => resolve({ code: null, error }));
       child.once('close', (code) => resolve({ code }));
@@ -175,7 +186,7 @@ export class Measurer {
       });
     }
     if (exit.code !== 0) {
-      if (wallSeconds * 1000 >= MAX_WALL_MS) return undefined;
+      if (abandoned) return undefined;
       throw new CorecastError(
         'INTERNAL',
         `${ffmpeg} ${args.join(' ')} ended with ${exit.code}: ${said.slice(-500)}`,

@@ -9,7 +9,7 @@ import type { CorecastClient } from './connect.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { svtAv1Major } from './ffmpeg-build.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
-import { Holder } from './holder.js';
+import { Holder, type Lease } from './holder.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
 import { atRung, type Restart } from './rungs.js';
 import { SignalRelay } from './signals.js';
@@ -44,12 +44,15 @@ const FAILED_START_MS = 5_000;
 /** One channel on its reserved CPUs: its FFmpeg, replaced at each change of rung, and the session that holds its lease. */
 export class ChannelRun {
   readonly #options: ChannelRunOptions;
+  readonly lease: Lease;
   readonly rungChanges: RungChange[] = [];
   threadOptions: readonly string[] = [];
   threadsRepaired = 0;
   cpus: Cpuset;
   #process!: FfmpegProcess;
   #startTicks = 0;
+  /** PID.TICKS of the process that the daemon has confirmed. */
+  #attached = '';
   #rung = 0;
   #restarting = false;
   #done: Restart = { mediaSeconds: 0, frames: 0, part: 1 };
@@ -63,11 +66,12 @@ export class ChannelRun {
   constructor(options: ChannelRunOptions) {
     this.#options = options;
     this.cpus = options.cpus;
+    this.lease = { reservationId: options.reservation.id, token: options.reservation.token };
   }
 
   /** Starts FFmpeg at full quality. Throws what FfmpegProcess.start throws. */
   async start(): Promise<void> {
-    const { client, reservation, connect, clock, note } = this.#options;
+    const { client, connect, clock, note } = this.#options;
     await this.#launch();
     this.#relay = new SignalRelay((signal) => {
       this.#stopping = true;
@@ -75,8 +79,8 @@ export class ChannelRun {
     });
     await this.#attach(client);
     this.#holder = new Holder(client, {
-      reservationId: reservation.id,
-      token: reservation.token,
+      lease: this.lease,
+      ensureAttached: (connected) => this.#attach(connected),
       connect,
       clock,
       note,
@@ -148,21 +152,25 @@ export class ChannelRun {
   }
 
   async #attach(client: CorecastClient): Promise<void> {
-    const { reservation, note } = this.#options;
     const process = { pid: this.#process.pid, startTicks: this.#startTicks };
+    const name = `${process.pid}.${process.startTicks}`;
+    if (this.#attached === name) return;
     try {
-      const idempotencyKey = `${reservation.id}.${process.pid}.${process.startTicks}`;
-      const { repaired } = await client.attach({
-        reservationId: reservation.id,
-        token: reservation.token,
+      const { reservationId, token } = this.lease;
+      const idempotencyKey = `${reservationId}.${name}`;
+      const { reservation, repaired } = await client.attach({
+        reservationId,
+        token,
         process,
         idempotencyKey,
       });
+      this.lease.token = reservation?.token ?? token;
       this.threadsRepaired += repaired;
+      this.#attached = name;
     } catch (error) {
       // An FFmpeg that is through already has nothing left to attach.
       if (isCorecastError(error, 'PROCESS_GONE') || !this.#process.running) return;
-      note(
+      this.#options.note(
         `could not attach FFmpeg to its reservation (${messageOf(error)}); it keeps the CPUs it inherited`,
       );
     }

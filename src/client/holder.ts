@@ -13,9 +13,16 @@ export interface HeldState {
   readonly progress: Progress | undefined;
 }
 
-export interface HolderOptions {
+/** What the holder may call itself. The token changes with each attach and when it comes back: the newest one counts. */
+export interface Lease {
   readonly reservationId: string;
-  readonly token: number;
+  token: number;
+}
+
+export interface HolderOptions {
+  readonly lease: Lease;
+  /** Attaches the process if that has not been done; called on each connection. Never rejects. */
+  readonly ensureAttached: (client: CorecastClient) => Promise<void>;
   readonly connect: () => Promise<CorecastClient>;
   readonly clock: Clock;
   readonly state: () => HeldState;
@@ -48,7 +55,8 @@ export class Holder {
   async beat(): Promise<void> {
     const session = this.#session;
     if (session === undefined) return;
-    const { reservationId, token, state } = this.#options;
+    const { lease, state } = this.#options;
+    const { reservationId, token } = lease;
     const { rung, restarting, process, progress } = state();
     const announce = !this.#announced && process !== undefined;
     this.#announced ||= announce;
@@ -104,6 +112,8 @@ export class Holder {
   }
 
   async #oneSession(client: CorecastClient, onAnswer: () => void): Promise<void> {
+    const { lease, ensureAttached, onDirective } = this.#options;
+    await ensureAttached(client);
     const session = client.session();
     this.#session = session;
     this.#announced = false;
@@ -113,7 +123,8 @@ export class Holder {
       void this.beat();
       for await (const message of session.messages) {
         onAnswer();
-        if (message.directive !== null) this.#options.onDirective(message.directive);
+        lease.token = Math.max(lease.token, message.reservation?.token ?? 0);
+        if (message.directive !== null) onDirective(message.directive);
       }
     } finally {
       clearInterval(heartbeat);

@@ -11,6 +11,7 @@ import { EXIT } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
+import type { Lease } from './holder.js';
 import type { ComplexityMode } from './measure-complexity.js';
 import type { PlannedOutput } from './outputs.js';
 import { parseRung } from './rungs.js';
@@ -195,7 +196,7 @@ async function runReserved(
     throw error;
   } finally {
     await channel.close();
-    usage = await release(client, reservation.id, reservation.token, reason);
+    usage = await release(client, channel.lease, reason);
     client.close();
   }
   return {
@@ -217,8 +218,7 @@ async function runReserved(
 
 async function release(
   client: Awaited<ReturnType<typeof connectLate>>,
-  reservationId: string,
-  token: number,
+  { reservationId, token }: Lease,
   reason: string,
 ): Promise<UsageSummary__Output | null> {
   try {

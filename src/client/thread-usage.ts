@@ -26,6 +26,11 @@ export class ThreadUsage {
     return true;
   }
 
+  /** CPU seconds seen so far: a lower bound. */
+  get seconds(): number {
+    return [...this.#byCpu.values()].reduce((a, b) => a + b, 0);
+  }
+
   /** Share of the work on each of `cpuCount` CPUs, busiest first; the shares sum to 1. */
   shares(cpuCount: number): number[] {
     const seconds = [...this.#byCpu.values()].sort((a, b) => b - a);
