@@ -131,7 +131,9 @@ export class ChannelRun {
     this.threadOptions = added;
     const change = this.rungChanges.at(-1);
     const stoppedMs = clock.monotonicMs();
-    this.#process = await FfmpegProcess.start(now, args, clock, (progress) => {
+    this.#process = await FfmpegProcess.start(now, args, clock, (progress, last) => {
+      // The heartbeat is up to two seconds behind; what the channel came to in the end must not be lost.
+      if (last) void this.#holder?.beat();
       if (progress.frame > 0) this.#restarting = false;
       if (change !== undefined && change.gapMs === 0 && progress.frame > 0) {
         change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - stoppedMs));

@@ -12,6 +12,9 @@ export interface Ending {
   readonly signal: NodeJS.Signals | undefined;
 }
 
+/** `last`: FFmpeg has written everything and is about to end. */
+export type OnProgress = (progress: Progress, last: boolean) => void;
+
 /**
  * One running FFmpeg. Standard input, output and error are the wrapper's own, untouched; progress comes over one more
  * pipe, unless the user asked for -progress himself: then that is his, and nothing is known here.
@@ -28,7 +31,7 @@ export class FfmpegProcess {
     command: FfmpegCommand,
     args: readonly string[],
     clock: Clock,
-    onProgress?: (progress: Progress) => void,
+    onProgress?: OnProgress,
   ): Promise<FfmpegProcess> {
     const { program } = command;
     const own = onProgress !== undefined && lastOption(command.globals, 'progress') === undefined;
@@ -61,7 +64,7 @@ export class FfmpegProcess {
     child: ChildProcess,
     fd: number | undefined,
     clock: Clock,
-    onProgress: (progress: Progress) => void = () => {},
+    onProgress: OnProgress = () => {},
   ) {
     this.#child = child;
     this.pid = child.pid!;
@@ -99,10 +102,10 @@ export class FfmpegProcess {
     return ending;
   }
 
-  #readProgress(fd: number, clock: Clock, onProgress: (progress: Progress) => void): void {
-    const reader = new ProgressReader(clock, (progress) => {
+  #readProgress(fd: number, clock: Clock, onProgress: OnProgress): void {
+    const reader = new ProgressReader(clock, (progress, last) => {
       this.#progress = progress;
-      onProgress(progress);
+      onProgress(progress, last);
     });
     const pipe = this.#child.stdio[fd] as NodeJS.ReadableStream | null;
     pipe?.setEncoding('utf8');
