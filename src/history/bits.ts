@@ -116,6 +116,36 @@ export class BitReader {
     return zeros;
   }
 
+  /**
+   * Rice codes with `k` (0-12) low bits into `column` from index `i` on, as long as each has fewer than 13 zeros: nearly all
+   * of them. Returns the index of the first that is not read. All state is in local variables: this is the loop of queries.
+   */
+  readShortCodes(column: Float64Array, i: number, k: number): number {
+    const bytes = this.#bytes;
+    let acc = this.#acc;
+    let bits = this.#bits;
+    let next = this.#next;
+    let index = i;
+    for (; index < column.length; index++) {
+      while (bits <= 24) {
+        acc |= (next < bytes.length ? bytes[next]! : 0) << (24 - bits);
+        next++;
+        bits += 8;
+      }
+      const zeros = Math.clz32(acc);
+      if (zeros > 12) break;
+      const width = zeros + 1 + k;
+      // The one that ends the zeros comes to stand on top, the low bits after it.
+      column[index] = (((acc << zeros) >>> (31 - k)) & ((1 << k) - 1)) + (zeros << k);
+      acc = width === 32 ? 0 : acc << width;
+      bits -= width;
+    }
+    this.#acc = acc;
+    this.#bits = bits;
+    this.#next = next;
+    return index;
+  }
+
   #fill(): void {
     while (this.#bits <= 24) {
       const byte = this.#next < this.#bytes.length ? this.#bytes[this.#next]! : 0;

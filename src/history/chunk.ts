@@ -1,7 +1,7 @@
 import { CorecastError } from '../lib/errors.js';
 import { BitReader, BitWriter } from './bits.js';
 import { crc32 } from './checksum.js';
-import { readRice, riceCost, unzigzag, writeRice, zigzag } from './rice.js';
+import { digits, readRice, unzigzag, writeRice, zigzag } from './rice.js';
 import { readXor, writeXor } from './xor.js';
 
 /**
@@ -17,8 +17,9 @@ import { readXor, writeXor } from './xor.js';
  *
  *   byte 0      1, the version of this layout
  *   bytes 1-4   CRC-32 of the rest, little-endian
- *   bytes 5-    the columns as bits: count (number), first time (number), time predictor (1 bit: 0 usual step, then its
- *               zigzag (number); 1 step before), times (Rice); value kind (1 bit: 0 XOR, 1 integers).
+ *   bytes 5-    the columns as bits: count (number), first time (number), divisor of the steps (number), time predictor
+ *               (1 bit: 0 usual step, then its zigzag (number); 1 step before), times (Rice); value kind (1 bit: 0 XOR,
+ *               1 integers).
  *               Integers: decimal places (3 bits), first (zigzag, number), divisor (number), predictor (1 bit: 0 value
  *               before; 1 mean, then its zigzag (number)), values (Rice)
  */
@@ -58,15 +59,17 @@ export function decodeChunk(bytes: Uint8Array): Samples {
 
 /** The columns alone, for records that carry a checksum of their own. */
 export function encodeColumns({ at, values }: Samples): Uint8Array {
-  const writer = new BitWriter(at.length * 3 + 32);
-  writer.writeNumber(at.length);
-  if (at.length === 0) return writer.finish();
+  const count = at.length;
+  const writer = new BitWriter(count * 2 + 32);
+  writer.writeNumber(count);
+  if (count === 0) return writer.finish();
+  reserve(count);
   writer.writeNumber(at[0]!);
   writeTimes(writer, at);
-  const integers = asIntegers(values);
-  writer.write(integers === undefined ? 0 : 1, 1);
-  if (integers === undefined) writeXor(writer, values);
-  else writeIntegers(writer, integers);
+  const places = asIntegers(values);
+  writer.write(places === undefined ? 0 : 1, 1);
+  if (places === undefined) writeXor(writer, values);
+  else writeIntegers(writer, places, count);
   return writer.finish();
 }
 
@@ -87,92 +90,112 @@ export function decodeColumns(body: Uint8Array): Samples {
 }
 
 function writeTimes(writer: BitWriter, at: Float64Array): void {
+  const { column: step, fromOne: fromUsual, fromOther: fromBefore } = scratch;
   const steps = at.length - 1;
-  const fromUsual = new Float64Array(steps);
-  const fromBefore = new Float64Array(steps);
-  const usual = steps === 0 ? 0 : Math.round((at[steps]! - at[0]!) / steps);
+  for (let i = 0; i < steps; i++) step[i] = at[i + 1]! - at[i]!;
+  const divisor = commonDivisor(step, steps);
+  const usual = usualOf(step, steps) / divisor;
   let before = 0;
+  let usualDigits = 0;
+  let beforeDigits = 0;
   for (let i = 0; i < steps; i++) {
-    const step = at[i + 1]! - at[i]!;
-    fromUsual[i] = zigzag(step - usual);
-    fromBefore[i] = zigzag(step - before);
-    before = step;
+    const n = step[i]! / divisor;
+    const a = zigzag(n - usual);
+    const b = zigzag(n - before);
+    before = n;
+    fromUsual[i] = a;
+    fromBefore[i] = b;
+    usualDigits += digits(a);
+    beforeDigits += digits(b);
   }
-  const usualCost = riceCost(fromUsual);
-  const beforeCost = riceCost(fromBefore);
-  if (usualCost.bits <= beforeCost.bits) {
+  writer.writeNumber(divisor);
+  if (usualDigits <= beforeDigits) {
     writer.write(0, 1);
     writer.writeNumber(zigzag(usual));
-    writeRice(writer, fromUsual, usualCost.k);
+    writeRice(writer, fromUsual, steps);
   } else {
     writer.write(1, 1);
-    writeRice(writer, fromBefore, beforeCost.k);
+    writeRice(writer, fromBefore, steps);
   }
 }
 
+/** The median of a few: a gap does not move it. */
+function usualOf(step: Float64Array, steps: number): number {
+  const few = Array.from({ length: Math.min(9, steps) }, (_, i) => step[Math.floor((i * steps) / 9)]!);
+  return few.sort((a, b) => a - b)[few.length >> 1] ?? 0;
+}
+
 function readTimes(reader: BitReader, at: Float64Array): void {
+  const divisor = reader.readNumber();
   const fromBefore = reader.read(1) === 1;
   let step = fromBefore ? 0 : unzigzag(reader.readNumber());
   readRice(reader, at, 1);
   for (let i = 1; i < at.length; i++) {
     const delta = step + unzigzag(at[i]!);
-    at[i] = at[i - 1]! + delta;
+    at[i] = at[i - 1]! + delta * divisor;
     if (fromBefore) step = delta;
   }
 }
 
-interface Integers {
-  readonly places: number;
-  readonly column: Float64Array;
-}
-
-/** The values as whole multiples of 10^-places, or undefined when a double would change on the way back. */
-function asIntegers(values: Float64Array): Integers | undefined {
+/**
+ * Puts the values into scratch.column as whole multiples of 10^-places and returns the places; undefined when a double
+ * would change on the way back.
+ */
+function asIntegers(values: Float64Array): number | undefined {
+  const { column } = scratch;
   let places = 0;
+  let scale = 1;
   for (let i = 0; i < values.length; ) {
     const value = values[i]!;
-    if (Object.is(value, -0) || !Number.isFinite(value)) return undefined;
-    const scaled = Math.round(value * 10 ** places);
-    if (Math.abs(scaled) <= MAX_INTEGER && scaled / 10 ** places === value) i++;
-    else if (++places > MAX_PLACES) return undefined;
+    const scaled = Math.round(value * scale);
+    // NaN and infinities fail the comparisons.
+    if (Math.abs(scaled) <= MAX_INTEGER && scaled / scale === value) {
+      if (value === 0 && Object.is(value, -0)) return undefined;
+      column[i++] = scaled;
+    } else {
+      if (++places > MAX_PLACES) return undefined;
+      scale *= 10;
+      i = 0;
+    }
   }
-  const scale = 10 ** places;
-  const column = new Float64Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    const scaled = Math.round(values[i]! * scale);
-    if (Math.abs(scaled) > MAX_INTEGER || scaled / scale !== values[i]) return undefined;
-    column[i] = scaled;
-  }
-  return { places, column };
+  return places;
 }
 
-function writeIntegers(writer: BitWriter, { places, column }: Integers): void {
+function writeIntegers(writer: BitWriter, places: number, count: number): void {
+  const { column, fromOne: fromBefore, fromOther: fromMean } = scratch;
   const first = column[0]!;
-  const divisor = commonDivisor(column, first);
-  const fromBefore = new Float64Array(column.length - 1);
-  const fromMean = new Float64Array(column.length - 1);
+  const rest = count - 1;
+  for (let i = 0; i < rest; i++) column[i] = column[i + 1]! - first;
+  const divisor = commonDivisor(column, rest);
   let sum = 0;
-  for (let i = 1; i < column.length; i++) sum += (column[i]! - first) / divisor;
-  const mean = column.length === 1 ? 0 : Math.round(sum / (column.length - 1));
-  let before = 0;
-  for (let i = 1; i < column.length; i++) {
-    const n = (column[i]! - first) / divisor;
-    fromBefore[i - 1] = zigzag(n - before);
-    fromMean[i - 1] = zigzag(n - mean);
-    before = n;
+  for (let i = 0; i < rest; i++) {
+    column[i] = column[i]! / divisor;
+    sum += column[i]!;
   }
-  const beforeCost = riceCost(fromBefore);
-  const meanCost = riceCost(fromMean);
+  const mean = rest === 0 ? 0 : Math.round(sum / rest);
+  let before = 0;
+  let beforeDigits = 0;
+  let meanDigits = 0;
+  for (let i = 0; i < rest; i++) {
+    const n = column[i]!;
+    const a = zigzag(n - before);
+    const b = zigzag(n - mean);
+    before = n;
+    fromBefore[i] = a;
+    fromMean[i] = b;
+    beforeDigits += digits(a);
+    meanDigits += digits(b);
+  }
   writer.write(places, 3);
   writer.writeNumber(zigzag(first));
   writer.writeNumber(divisor);
-  if (beforeCost.bits <= meanCost.bits) {
+  if (beforeDigits <= meanDigits) {
     writer.write(0, 1);
-    writeRice(writer, fromBefore, beforeCost.k);
+    writeRice(writer, fromBefore, rest);
   } else {
     writer.write(1, 1);
     writer.writeNumber(zigzag(mean));
-    writeRice(writer, fromMean, meanCost.k);
+    writeRice(writer, fromMean, rest);
   }
 }
 
@@ -192,14 +215,53 @@ function readIntegers(reader: BitReader, values: Float64Array): void {
   values[0] = first / scale;
 }
 
-/** The largest number that divides all distances from the first value; memory sizes move in pages. */
-function commonDivisor(column: Float64Array, first: number): number {
+/** The largest number that divides all; memory sizes move in pages, ticks in tens of milliseconds. 1 for all zeros. */
+function commonDivisor(column: Float64Array, count: number): number {
   let divisor = 0;
-  for (let i = 1; i < column.length && divisor !== 1; i++) {
-    let a = Math.abs(column[i]! - first);
-    while (a !== 0) [divisor, a] = [a, divisor % a];
+  for (let i = 0; i < count && divisor !== 1; i++) {
+    const n = Math.abs(column[i]!);
+    // The remainder of 32-bit integers is many times faster than that of doubles.
+    divisor =
+      n <= MAX_INT32 && divisor <= MAX_INT32 ? divisorOfSmall(divisor | 0, n | 0) : divisorOf(divisor, n);
   }
   return divisor === 0 ? 1 : divisor;
+}
+
+const MAX_INT32 = 0x7fffffff;
+
+function divisorOfSmall(first: number, second: number): number {
+  let a = first | 0;
+  let b = second | 0;
+  while (b !== 0) {
+    const rest = (a % b) | 0;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+function divisorOf(first: number, second: number): number {
+  let a = first;
+  let b = second;
+  while (b !== 0) {
+    const rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/** Columns that each encoding uses anew: allocating them would cost more than filling them. */
+const scratch = {
+  column: new Float64Array(512),
+  fromOne: new Float64Array(512),
+  fromOther: new Float64Array(512),
+};
+
+function reserve(count: number): void {
+  if (count <= scratch.column.length) return;
+  const size = Math.max(count, 2 * scratch.column.length);
+  for (const name of ['column', 'fromOne', 'fromOther'] as const) scratch[name] = new Float64Array(size);
 }
 
 function damaged(why: string): CorecastError {

@@ -8,31 +8,16 @@ import { type BitReader, type BitWriter, ESCAPE_ZEROS } from './bits.js';
 const ALL_ZERO = 63;
 const MAX_K = 52;
 const ESCAPE_BITS = ESCAPE_ZEROS + 53;
+const MAX_INT32 = 0x7fffffff;
 
-/** Bits that `writeRice` will use. */
-export function riceCost(column: Float64Array): { k: number; bits: number } {
-  let sum = 0;
-  for (const n of column) sum += n;
-  if (sum === 0) return { k: ALL_ZERO, bits: 6 };
-  // The optimum for a geometric distribution is within one of this.
-  const guess = Math.max(0, Math.min(MAX_K, Math.round(Math.log2((sum / column.length) * Math.LN2 + 1e-9))));
-  let best = { k: guess, bits: costWith(column, guess) };
-  // Outliers pull the mean up: follow the slope downwards as long as it pays.
-  for (const direction of [-1, 1]) {
-    for (let k = guess + direction; k >= 0 && k <= MAX_K; k += direction) {
-      const bits = costWith(column, k);
-      if (bits >= best.bits) break;
-      best = { k, bits };
-    }
-  }
-  return best;
-}
-
-export function writeRice(writer: BitWriter, column: Float64Array, k = riceCost(column).k): void {
+/** Writes the first `count` numbers. */
+export function writeRice(writer: BitWriter, column: Float64Array, count: number): void {
+  const k = bestK(column, count);
   writer.write(k, 6);
   if (k === ALL_ZERO) return;
   const unit = 2 ** k;
-  for (const n of column) {
+  for (let i = 0; i < count; i++) {
+    const n = column[i]!;
     const quotient = Math.floor(n / unit);
     if (quotient >= ESCAPE_ZEROS) {
       writer.write(0, ESCAPE_ZEROS);
@@ -54,11 +39,12 @@ export function readRice(reader: BitReader, column: Float64Array, from: number):
     return;
   }
   const unit = 2 ** k;
-  const narrow = k <= 24;
-  for (let i = from; i < column.length; i++) {
+  for (let i = from; i < column.length; ) {
+    // As far as words of 25 bits hold whole codes, then one code that may be longer.
+    if (k <= 12) i = reader.readShortCodes(column, i, k);
+    if (i === column.length) return;
     const quotient = reader.readZeros();
-    if (quotient === ESCAPE_ZEROS) column[i] = reader.readWide(53);
-    else column[i] = quotient * unit + (narrow ? reader.read(k) : reader.readWide(k));
+    column[i++] = quotient === ESCAPE_ZEROS ? reader.readWide(53) : quotient * unit + reader.readWide(k);
   }
 }
 
@@ -67,15 +53,53 @@ export function zigzag(n: number): number {
 }
 
 export function unzigzag(n: number): number {
-  // % and / rather than bit operations: numbers go up to 2^53.
+  if (n <= MAX_INT32) return (n >>> 1) ^ -(n & 1);
+  // Bit operations are of 32 bits, numbers of 53.
   return n % 2 === 0 ? n / 2 : -(n + 1) / 2;
 }
 
-function costWith(column: Float64Array, k: number): number {
+/** Binary digits of a non-negative integer below 2^53: about what it costs, and no outlier counts for much. */
+export function digits(n: number): number {
+  return n <= MAX_INT32 ? 32 - Math.clz32(n) : 63 - Math.clz32(n / MAX_INT32);
+}
+
+function bestK(column: Float64Array, count: number): number {
+  let sum = 0;
+  let largest = 0;
+  for (let i = 0; i < count; i++) {
+    const n = column[i]!;
+    sum += digits(n);
+    if (n > largest) largest = n;
+  }
+  if (largest === 0) return ALL_ZERO;
+  const cost = largest <= MAX_INT32 ? costOfSmall : costOf;
+  let best = Math.max(0, Math.min(MAX_K, Math.round(sum / count) - 1));
+  let bits = cost(column, count, best);
+  for (const direction of [-1, 1]) {
+    for (let k = best + direction; k >= 0 && k <= MAX_K; k += direction) {
+      const other = cost(column, count, k);
+      if (other >= bits) break;
+      best = k;
+      bits = other;
+    }
+  }
+  return best;
+}
+
+function costOfSmall(column: Float64Array, count: number, k: number): number {
+  let bits = 0;
+  for (let i = 0; i < count; i++) {
+    const quotient = k > 31 ? 0 : (column[i]! | 0) >>> k;
+    bits += quotient >= ESCAPE_ZEROS ? ESCAPE_BITS : quotient + 1 + k;
+  }
+  return bits;
+}
+
+function costOf(column: Float64Array, count: number, k: number): number {
   const unit = 2 ** k;
-  let bits = 6;
-  for (const n of column) {
-    const quotient = Math.floor(n / unit);
+  let bits = 0;
+  for (let i = 0; i < count; i++) {
+    const quotient = Math.floor(column[i]! / unit);
     bits += quotient >= ESCAPE_ZEROS ? ESCAPE_BITS : quotient + 1 + k;
   }
   return bits;

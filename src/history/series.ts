@@ -41,15 +41,19 @@ export interface ChannelReading {
   readonly lagSeconds?: number;
 }
 
+/** A tick is a mean over a second or so; on a busy host the milliseconds of its end would cost as much as its values. */
+const TIME_RESOLUTION_MS = 10;
+
 /** What one tick leaves in the history. What is not known has no point. */
 export function seriesOf(
   sample: HostSample,
   { channels, queued }: { channels: Iterable<ChannelReading>; queued: number },
 ): SeriesPoint[] {
   const points: SeriesPoint[] = [];
+  const atMs = roundTo(sample.atMs, TIME_RESOLUTION_MS);
   const add = (series: string, kind: SeriesKind, value: number | undefined) => {
     if (value !== undefined && Number.isFinite(value))
-      points.push({ series, atMs: sample.atMs, value: roundTo(value, kind.resolution) });
+      points.push({ series, atMs, value: roundTo(value, kind.resolution) });
   };
   const { state } = sample;
   const host = {
