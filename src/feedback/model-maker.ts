@@ -28,8 +28,8 @@ import {
 } from './peers.js';
 import type { Row } from './rows.js';
 import { score } from './scores.js';
+import { nearCostTable, renormalised, sameShape, withoutConstants } from './start-weights.js';
 import { demandOf } from './targets.js';
-import { renormalised, sameShape, withoutConstants } from './warm-start.js';
 
 export interface TrainingJob {
   readonly seed: number;
@@ -77,7 +77,14 @@ export async function makeModel(
   const result = await fitNetwork(
     pack(dataset.training.rows, normalisation),
     pack(dataset.validation.rows, normalisation),
-    { shape, seed: job.seed, maxEpochs: job.maxEpochs, prepare: start.prepare, onEpoch },
+    {
+      shape,
+      seed: job.seed,
+      maxEpochs: job.maxEpochs,
+      validationSources: dataset.validation.sources.length,
+      prepare: start.prepare,
+      onEpoch,
+    },
   );
   const weights = weightsToBytes(result.weights);
   const id = modelId(weights, normalisation);
@@ -133,7 +140,7 @@ function startFrom({ incumbent }: TrainingJob, normalisation: Normalisation) {
   }
   return {
     name: 'random weights',
-    prepare: (fresh: Float32Array) => withoutConstants(fresh, shape, normalisation),
+    prepare: (fresh: Float32Array) => nearCostTable(withoutConstants(fresh, shape, normalisation), shape),
   };
 }
 

@@ -1,0 +1,237 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { makeModel, type TrainingJob } from '../../src/feedback/model-maker.js';
+import { type TrainOptions, trainOnHistory } from '../../src/feedback/train.js';
+import { runTraining, type TrainingMessage } from '../../src/feedback/training-run.js';
+import { checkModelCard } from '../../src/forecast/model-card.js';
+import { type ModelRegistry, openRegistry } from '../../src/forecast/registry.js';
+import type { Run } from '../../src/history/records.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { CorecastError, isCorecastError } from '../../src/lib/errors.js';
+import { hostAddon } from '../../src/lib/native.js';
+import type { TrainingProgress } from '../../src/rpc/control.js';
+import { buildTrainer } from '../support/build-trainer.js';
+import { type MadeModel, writeModelFolder } from '../support/forecast-models.js';
+import { madeRuns } from '../support/training-runs.js';
+
+// At idle priority a child waits for every neighbour.
+vi.setConfig({ testTimeout: 120_000 });
+
+const RUNS = madeRuns({ seed: 1, sources: 8, runsPerSource: 5, samples: 16 });
+const FOREVER = 1_000_000;
+const JOB: TrainingJob = { seed: 1, maxEpochs: 5, origin: 'history', trainedMs: 1_760_000_000_000 };
+
+let built: ReturnType<typeof buildTrainer>;
+let folder: string;
+beforeAll(() => {
+  built = buildTrainer();
+}, 120_000);
+afterAll(() => built.remove());
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'corecast-training-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('a training run in a child process', () => {
+  it('reports every epoch and hands back the model', async () => {
+    const messages = await all(run());
+    expect(messages.map(({ kind }) => kind)).toEqual([...new Array(5).fill('epoch'), 'trained']);
+    for (const message of messages) {
+      if (message.kind !== 'epoch') continue;
+      expect(message.trainingLoss).toBeGreaterThan(0);
+      expect(message.validationLoss).toBeGreaterThan(0);
+      expect(message.remainingSeconds).toBeGreaterThanOrEqual(0);
+    }
+    const last = messages.at(-1)!;
+    if (last.kind !== 'trained') throw new Error('unreachable');
+    expect(() => checkModelCard(last.model.card, 'test')).not.toThrow();
+    expect(last.model.onnx.byteLength).toBeGreaterThan(50_000);
+  });
+
+  it('runs at idle priority on the CPUs it was given, and nowhere else', async () => {
+    const cpu = hostAddon().getThreadAffinity(0)[0]!;
+    const before = children();
+    const training = run({ job: { ...JOB, maxEpochs: FOREVER }, housekeeping: [cpu] });
+    await training.next();
+    const [pid] = children().filter((child) => !before.includes(child));
+    for (const thread of hostAddon().getProcessAffinity(pid!)) expect(thread.cpus).toEqual([cpu]);
+    // Field 41 of /proc/PID/stat is the policy: 5 is SCHED_IDLE; field 19 the nice value.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    expect(fields[41 - 3] === '5' || fields[19 - 3] === '19').toBe(true);
+    await training.return(undefined);
+    expect(children()).toEqual(before);
+  });
+
+  it('is killed by its signal, at once', async () => {
+    const before = children();
+    const abort = new AbortController();
+    const training = run({ job: { ...JOB, maxEpochs: FOREVER }, signal: abort.signal });
+    await training.next();
+    setTimeout(() => abort.abort(), 20);
+    const error = await all(training).catch((thrown: unknown) => thrown);
+    expect(isCorecastError(error, 'CANCELLED')).toBe(true);
+    expect(children()).toEqual(before);
+  });
+
+  it('does not start when the signal came first', async () => {
+    const before = children();
+    const error = await all(run({ signal: AbortSignal.abort() })).catch((thrown: unknown) => thrown);
+    expect(isCorecastError(error, 'CANCELLED')).toBe(true);
+    expect(children()).toEqual(before);
+  });
+
+  it('closes the iterator of runs when it is cancelled while reading them', async () => {
+    const abort = new AbortController();
+    let closed = false;
+    async function* endless(): AsyncGenerator<Run> {
+      try {
+        for (let i = 0; ; i++) {
+          if (i === 100) abort.abort();
+          yield RUNS[i % RUNS.length]!;
+        }
+      } finally {
+        closed = true;
+      }
+    }
+    const error = await all(run({ runs: endless(), signal: abort.signal })).catch(
+      (thrown: unknown) => thrown,
+    );
+    expect(isCorecastError(error, 'CANCELLED')).toBe(true);
+    expect(closed).toBe(true);
+  });
+
+  it('says so when the child is killed by somebody else', async () => {
+    const before = children();
+    const training = run({ job: { ...JOB, maxEpochs: FOREVER } });
+    await training.next();
+    const [pid] = children().filter((child) => !before.includes(child));
+    process.kill(pid!, 'SIGKILL');
+    await expect(all(training)).rejects.toThrow(/the trainer ended with SIGKILL/);
+  });
+
+  it('says what the child said when it cannot start', async () => {
+    await expect(all(run({ childFile: join(folder, 'missing.js') }))).rejects.toThrow(
+      /the trainer ended with 1.*missing\.js/s,
+    );
+  });
+
+  it('passes on what reading the runs threw', async () => {
+    async function* broken(): AsyncGenerator<Run> {
+      yield* RUNS.slice(0, 40);
+      throw new CorecastError('STORE_DAMAGED', 'the disk is on fire');
+    }
+    const error = await all(run({ runs: broken() })).catch((thrown: unknown) => thrown);
+    expect(isCorecastError(error, 'STORE_DAMAGED')).toBe(true);
+  });
+
+  it('says how many runs there are and how many are needed', async () => {
+    const error = await all(run({ runs: RUNS.slice(0, 7) })).catch((thrown: unknown) => thrown);
+    if (!isCorecastError(error, 'WRONG_STATE')) throw error;
+    expect(error.message).toContain('7 usable runs, training needs 20');
+    expect(error.details.metadata).toMatchObject({ runs: '7', runsNeeded: '20' });
+  });
+});
+
+describe('training on the history', () => {
+  it('installs what it trained, and puts it in use only where nothing better is', async () => {
+    const registry = await registryAt();
+    const first = await trained({ registry, maxEpochs: 40 });
+    expect(first.reason).toMatch(/^(not )?promoted: pinball loss/);
+    expect(first.promoted).toBe(first.reason.startsWith('promoted'));
+    expect(registry.inUse()?.card.id).toBe(first.promoted ? first.model.card.id : undefined);
+    expect((await registry.list()).map(({ card }) => card.id)).toEqual([first.model.card.id]);
+    registry.close();
+  });
+
+  it('replaces a model that no longer fits, and says by how much it is better', async () => {
+    const baseline = await makeModel(RUNS.map(halfTheDemand), { ...JOB, origin: 'baseline' }, async () => {});
+    const registry = await registryAt(baseline);
+    const { promoted, reason, model } = await trained({ registry, maxEpochs: 40 });
+    expect(reason).toMatch(/^promoted: pinball loss [\d.]+ and coverage \d+ % against pinball loss/);
+    expect(promoted).toBe(true);
+    expect(registry.inUse()?.card.id).toBe(model.card.id);
+    expect(registry.promotions().at(-1)).toMatchObject({ id: model.card.id, reason });
+    const methods = model.card.scores.map(({ method }) => method);
+    expect(methods).toEqual(expect.arrayContaining(['lstm', 'incumbent', 'incumbent_running']));
+    // Trained again at once from its own weights, nothing is gained.
+    const again = await trained({ registry, maxEpochs: 1 });
+    expect(again.reason).toMatch(/^not promoted: /);
+    expect(registry.inUse()?.card.id).toBe(model.card.id);
+    registry.close();
+  });
+
+  it('refuses a second training while one is under way, and allows it afterwards', async () => {
+    const registry = await registryAt();
+    const abort = new AbortController();
+    const first = trainOnHistory(optionsFor({ registry, maxEpochs: FOREVER, signal: abort.signal }));
+    await first.next();
+    const error = await all(trainOnHistory(optionsFor({ registry }))).catch((thrown: unknown) => thrown);
+    expect(isCorecastError(error, 'MODEL_BUSY')).toBe(true);
+    abort.abort();
+    const cancelled = await all(first).catch((thrown: unknown) => thrown);
+    expect(isCorecastError(cancelled, 'CANCELLED')).toBe(true);
+    expect((await trained({ registry, maxEpochs: 1 })).model.card.origin).toBe('history');
+    registry.close();
+  });
+});
+
+function run(change: Partial<Parameters<typeof runTraining>[0]> = {}) {
+  return runTraining({
+    runs: RUNS,
+    job: JOB,
+    housekeeping: [],
+    signal: new AbortController().signal,
+    childFile: built.file('feedback/trainer-child.js'),
+    ...change,
+  });
+}
+
+function optionsFor(change: Partial<TrainOptions> & { registry: ModelRegistry }): TrainOptions {
+  return {
+    runs: stream(RUNS),
+    seed: 1,
+    maxEpochs: 5,
+    signal: new AbortController().signal,
+    housekeeping: [],
+    clock: systemClock,
+    childFile: built.file('feedback/trainer-child.js'),
+    ...change,
+  };
+}
+
+async function trained(change: Partial<TrainOptions> & { registry: ModelRegistry }) {
+  const progress: TrainingProgress[] = await all(trainOnHistory(optionsFor(change)));
+  expect(progress.slice(0, -1).every(({ result }) => result === undefined)).toBe(true);
+  return progress.at(-1)!.result!;
+}
+
+function registryAt(baseline?: MadeModel): Promise<ModelRegistry> {
+  const at = join(folder, 'baseline');
+  if (baseline !== undefined) writeModelFolder(at, baseline);
+  return openRegistry({ directory: join(folder, 'models'), baseline: at, clock: systemClock });
+}
+
+function halfTheDemand(run: Run): Run {
+  return { ...run, samples: run.samples.map((each) => ({ ...each, demandCores: each.demandCores / 2 })) };
+}
+
+async function* stream(runs: readonly Run[]): AsyncGenerator<Run> {
+  yield* runs;
+}
+
+async function all<T extends TrainingMessage | TrainingProgress>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}
+
+/** Pids of this process's own children. */
+function children(): number[] {
+  return readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter((pid) => pid !== '')
+    .map(Number);
+}
