@@ -62,6 +62,14 @@ double option(Napi::Env env, const Napi::Value& options, const char* name, doubl
   return value.IsUndefined() ? otherwise : number(env, value, std::string("options.") + name, 0, high);
 }
 
+std::string text_option(Napi::Env env, const Napi::Value& options, const char* name) {
+  if (!options.IsObject()) return "";
+  const Napi::Value value = options.As<Napi::Object>().Get(name);
+  if (value.IsUndefined()) return "";
+  if (!value.IsString()) throw invalid(env, std::string("options.") + name, "expected a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
 class Trainer : public Napi::ObjectWrap<Trainer> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -73,14 +81,16 @@ class Trainer : public Napi::ObjectWrap<Trainer> {
          InstanceAccessor<&Trainer::instruction_set>("instructionSet")});
   }
 
-  // (shape, seed, {weightDecay, clipNorm})
+  // (shape, seed, {weightDecay, clipNorm, instructionSet})
   explicit Trainer(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<Trainer>(info), shape_(shape_of(info.Env(), info[0])) {
     const double seed = number(info.Env(), info[1], "seed", 0, 9007199254740991.0);
     const LstmOptions options{static_cast<uint64_t>(seed),
                               option(info.Env(), info[2], "weightDecay", 1e-4, 1),
                               option(info.Env(), info[2], "clipNorm", 1, 1e9)};
-    engine_ = make_engine(shape_, options);
+    const std::string wanted = text_option(info.Env(), info[2], "instructionSet");
+    engine_ = make_engine(shape_, options, wanted);
+    if (engine_ == nullptr) throw invalid(info.Env(), "options.instructionSet", "this CPU has no " + wanted);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 namespace corecast {
 
@@ -60,8 +61,10 @@ class LstmEngine {
   virtual const char* instruction_set() const = 0;
 };
 
-// The fastest that this CPU runs.
-std::unique_ptr<LstmEngine<float>> make_engine(const LstmShape& shape, const LstmOptions& options);
+// The fastest that this CPU runs, or with a name ("portable", "avx2", "avx512") that one; null when this CPU
+// or build lacks it. Results differ in the last bits from one to the next.
+std::unique_ptr<LstmEngine<float>> make_engine(const LstmShape& shape, const LstmOptions& options,
+                                               const std::string& instruction_set);
 
 // Slow and exact, for the gradient check.
 std::unique_ptr<LstmEngine<double>> make_exact_engine(const LstmShape& shape, const LstmOptions& options);

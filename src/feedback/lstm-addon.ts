@@ -39,6 +39,8 @@ export interface TrainerOptions {
   readonly weightDecay?: number;
   /** Largest norm of a gradient; 0 for none, 1 when absent. */
   readonly clipNorm?: number;
+  /** "portable", "avx2" or "avx512"; the fastest that this CPU has when absent. */
+  readonly instructionSet?: string;
 }
 
 /** Fresh weights from a seed (a whole number below 2^53). Throws INVALID_ARGUMENT on an impossible shape. */

@@ -131,6 +131,34 @@ describe('training', () => {
   });
 });
 
+describe('the instruction sets', () => {
+  const available = ['portable', 'avx2', 'avx512'].filter((instructionSet) => {
+    try {
+      return createTrainer(SMALL, 1, { instructionSet }).instructionSet === instructionSet;
+    } catch {
+      return false;
+    }
+  });
+
+  it.for(['portable', 'avx2', 'avx512'])('train alike: %s', (instructionSet, ctx) => {
+    if (!available.includes(instructionSet)) ctx.skip(`this CPU has no ${instructionSet}`);
+    const shape = networkShape(50);
+    const rows = randomRows(shape, 37, 17);
+    const run = (options: { instructionSet?: string }) => {
+      const trainer = createTrainer(shape, 2, options);
+      for (let i = 0; i < 20; i++) trainer.step(...rows, 37, 0.002);
+      return trainer.predict(rows[0], rows[1], 37);
+    };
+    const expected = run({ instructionSet: 'portable' });
+    const actual = run({ instructionSet });
+    expect(Math.max(...expected.map((x, i) => Math.abs(x - actual[i]!)))).toBeLessThan(1e-3);
+  });
+
+  it('are chosen by what the CPU has: the last of those available', () => {
+    expect(createTrainer(SMALL, 1).instructionSet).toBe(available.at(-1));
+  });
+});
+
 describe('weights', () => {
   it('come back as they were set', () => {
     const trainer = createTrainer(SMALL, 1);
@@ -169,6 +197,11 @@ describe('wrong calls are refused with the field that is wrong', () => {
     ['an enormous shape', 'shape', () => createTrainer({ ...SMALL, hidden: 4096, embed: 4096 }, 1)],
     ['a negative seed', 'seed', () => createTrainer(SMALL, -1)],
     ['a weight decay above 1', 'options.weightDecay', () => createTrainer(SMALL, 1, { weightDecay: 2 })],
+    [
+      'an unknown instruction set',
+      'options.instructionSet',
+      () => createTrainer(SMALL, 1, { instructionSet: 'mmx' }),
+    ],
     ['a check of a large network', 'shape', () => gradientCheck(networkShape(60), 2, 1)],
   ])('%s', (_, field, call) => {
     let thrown: unknown;
