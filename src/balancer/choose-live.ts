@@ -1,5 +1,5 @@
 import type { Forecast } from '../forecast/forecast.js';
-import { allocate, largestOnEmptyHost, type OccupancyIndex, place } from '../reservation/allocator.js';
+import { largestOnEmptyHost, type OccupancyIndex, place, type Unplaced } from '../reservation/allocator.js';
 import type { Check, Choice, DecideInput } from './decide.js';
 import { demandOf, spread, withHeadroom } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
@@ -23,10 +23,13 @@ export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
   const realTime = candidates.filter((one): one is Spread => one.shares !== undefined);
   const fewest = realTime[0];
   if (fewest === undefined) return neverRealTime(input, index, candidates.at(-1)!);
+  let refused: Unplaced | undefined;
   for (const candidate of realTime) {
-    const placement =
-      candidate.milli > index.freeMilli ? undefined : place(index, allocation(input, candidate));
-    if (placement === undefined) continue;
+    const placement = place(index, allocation(input, candidate));
+    if (!placement.ok) {
+      refused ??= placement;
+      continue;
+    }
     const { forecast, milli, q90Milli } = candidate;
     const text = `${needs(input, candidate)}; given ${placement.why}`;
     const fits = { code: 'FITS', text, needed: milli, available: index.freeMilli } as const;
@@ -44,7 +47,7 @@ export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
   return {
     forecast,
     cpus: [],
-    checks: [noPlace(input, index, fewest, realTime), hostLoadCheck(input, index, forecast, load)],
+    checks: [noPlace(input, index, realTime, refused!), hostLoadCheck(input, index, forecast, load)],
   };
 }
 
@@ -57,26 +60,26 @@ function candidateOf(forecast: Forecast, headroom: number): Candidate {
 function noPlace(
   input: DecideInput,
   index: OccupancyIndex,
-  fewest: Spread,
   realTime: readonly Spread[],
+  refused: Unplaced,
 ): Check {
+  const fewest = realTime[0]!;
   const empty = index.emptied();
-  const possible = realTime.some((candidate) => place(empty, allocation(input, candidate)) !== undefined);
+  const possible = realTime.some((candidate) => place(empty, allocation(input, candidate)).ok);
   if (!possible) return { reason: tooLarge(input, index, fewest), possible };
-  const shortfall = allocate(input.topology, index, allocation(input, fewest));
-  const why = shortfall.ok ? '' : shortfall.text;
+  const shortfall = refused.explain();
   const short = fewest.milli > index.freeMilli;
   const offer = input.request.exclusive
-    ? why
+    ? shortfall.text
     : short
       ? `the whole host has ${cores(index.freeMilli)} left`
-      : `on ${count(fewest.forecast.cpuCount, 'CPU')} it ${why}`;
+      : `it ${shortfall.text}`;
   return {
     reason: {
       code: short ? 'CPU_SHORT' : 'NO_PLACEMENT',
       text: `${needs(input, fewest)}; ${offer}`,
       needed: fewest.milli,
-      available: shortfall.ok ? index.freeMilli : shortfall.availableMilli,
+      available: shortfall.availableMilli,
       unit: 'thousandths',
       passed: false,
     },

@@ -1,5 +1,5 @@
 import type { Forecast } from '../forecast/forecast.js';
-import { allocate, type OccupancyIndex, type Placement, place } from '../reservation/allocator.js';
+import { type OccupancyIndex, type Placement, place, type Unplaced } from '../reservation/allocator.js';
 import type { Check, Choice, DecideInput } from './decide.js';
 import { demandOf } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
@@ -10,16 +10,20 @@ const CPU_MILLI = 1000;
 export function chooseVod(input: DecideInput, index: OccupancyIndex): Choice {
   const wanted = usable(input);
   let placed: { forecast: Forecast; placement: Placement; load: Check } | undefined;
+  let refused: Unplaced | undefined;
   for (const forecast of wanted) {
     const milli = forecast.cpuCount * CPU_MILLI;
-    const placement = milli > index.freeMilli ? undefined : place(index, wholeCpus(input, forecast));
-    if (placement === undefined) continue;
+    const placement = place(index, wholeCpus(input, forecast));
+    if (!placement.ok) {
+      refused = placement;
+      continue;
+    }
     const load = hostLoadCheck(input, index, forecast, { loadMilli: milli, reservedMilli: milli });
     placed = { forecast, placement, load };
     // Fewer CPUs may stay under the load limit where more do not.
     if (load.reason.passed) break;
   }
-  if (placed === undefined) return noPlace(input, index, wanted);
+  if (placed === undefined) return noPlace(input, index, wanted.at(-1)!, refused!);
   const { forecast, placement, load } = placed;
   return {
     forecast,
@@ -51,15 +55,13 @@ function usable({ forecasts, request }: DecideInput): readonly Forecast[] {
   return busy.length > 0 ? busy.reverse() : ascending.slice(0, 1);
 }
 
-function noPlace(input: DecideInput, index: OccupancyIndex, wanted: readonly Forecast[]): Choice {
-  const least = wanted.at(-1)!;
+function noPlace(input: DecideInput, index: OccupancyIndex, least: Forecast, refused: Unplaced): Choice {
   const milli = least.cpuCount * CPU_MILLI;
-  const possible = place(index.emptied(), wholeCpus(input, least)) !== undefined;
-  const shortfall = allocate(input.topology, index, wholeCpus(input, least));
-  const why = shortfall.ok ? '' : shortfall.text;
+  const possible = place(index.emptied(), wholeCpus(input, least)).ok;
+  const shortfall = refused.explain();
   const short = milli > index.freeMilli;
   const text = possible
-    ? `needs at least ${count(least.cpuCount, 'whole CPU')}: ${why}`
+    ? `needs at least ${count(least.cpuCount, 'whole CPU')}: ${shortfall.text}`
     : `asks for ${count(least.cpuCount, 'whole CPU')}, more than this host has even when empty: ask for fewer`;
   return {
     forecast: least,
@@ -70,7 +72,7 @@ function noPlace(input: DecideInput, index: OccupancyIndex, wanted: readonly For
           code: possible ? (short ? 'CPU_SHORT' : 'NO_PLACEMENT') : 'TOO_LARGE',
           text,
           needed: milli,
-          available: shortfall.ok ? index.freeMilli : shortfall.availableMilli,
+          available: shortfall.availableMilli,
           unit: 'thousandths',
           passed: false,
         },

@@ -1,3 +1,4 @@
+import { mostOfTwo } from './allocator-bounds.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 
 /**
@@ -121,27 +122,8 @@ function largestAtMost(
 
 /** Whether the open cores could take what is left if each held the two shares that fill it best. */
 function canHold({ shares, cores, closed }: Search, left: readonly number[]): boolean {
-  let missing = 0;
-  for (const i of left) missing += shares[i]!;
-  for (const core of cores) if (!closed.has(core)) missing -= mostOf(shares, left, core);
+  const values = left.map((i) => shares[i]!);
+  let missing = values.reduce((a, b) => a + b, 0);
+  for (const core of cores) if (!closed.has(core)) missing -= mostOfTwo(values, 0, core);
   return missing <= 0;
-}
-
-function mostOf(
-  shares: readonly number[],
-  left: readonly number[],
-  { large, small, room }: OpenCore,
-): number {
-  let most = 0;
-  let partner = left.length;
-  for (let a = largestAtMost(shares, left, 0, Math.min(large, room)); a >= 0 && a < left.length; a++) {
-    const share = shares[left[a]!]!;
-    if (share > most) most = share;
-    const beside = Math.min(small, room - share);
-    while (partner > a + 1 && shares[left[partner - 1]!]! <= beside) partner--;
-    const b = Math.max(partner, a + 1);
-    if (b < left.length && shares[left[b]!]! <= beside) most = Math.max(most, share + shares[left[b]!]!);
-    if (most === room || share * 2 <= most) break;
-  }
-  return most;
 }

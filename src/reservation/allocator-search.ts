@@ -1,30 +1,6 @@
+import { mayHold, type SearchState } from './allocator-bounds.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
-
-/**
- * What makes one placement better than another: the first number that differs decides, less is better.
- *   moved      CPUs that are not among the preferred ones (0 when none are preferred)
- *   severalL3s 1 when it spans more than one L3
- *   nodes, l3s how many it spans
- *   wrongKind  CPUs of the kind that the class does not prefer, on hybrid hosts
- *   cores      physical cores it touches: both siblings of one core rather than one of each of two
- *   l3Free     thousandths free in the L3s it touches: the fullest place it fits
- *   coreFree, cpuFree   the same for its cores and CPUs
- */
-export const SCORE = [
-  'moved',
-  'severalL3s',
-  'nodes',
-  'l3s',
-  'wrongKind',
-  'cores',
-  'l3Free',
-  'coreFree',
-  'cpuFree',
-] as const;
-
-const [MOVED, SEVERAL_L3S, NODES, L3S, WRONG_KIND, CORES, L3_FREE, CORE_FREE, CPU_FREE] = [
-  0, 1, 2, 3, 4, 5, 6, 7, 8,
-] as const;
+import { RunningScore, SCORE } from './allocator-score.js';
 
 /** Radixes of the order in which slots are tried; their product stays below 2^53. */
 const SLOT_RADIX = 65_536;
@@ -51,16 +27,11 @@ export class PlaceSearch {
   readonly #occupancy: OccupancyIndex;
   readonly #shares: readonly number[];
   readonly #preferred: ReadonlySet<number> | undefined;
-  readonly #wrongKind: 0 | 1 | undefined;
   readonly #room: Int32Array;
   readonly #taken: Uint8Array;
   readonly #slots: Int32Array;
-  readonly #score = new Float64Array(SCORE.length);
-  readonly #onCore: Uint16Array;
-  readonly #onCell: Uint16Array;
-  readonly #onL3: Uint16Array;
-  readonly #onNode: Uint16Array;
-  readonly #l3Free: Float64Array;
+  readonly #score: RunningScore;
+  readonly #state: SearchState;
   #cores: readonly number[] = [];
   #steps = 0;
   #proving = false;
@@ -81,17 +52,11 @@ export class PlaceSearch {
     this.#occupancy = occupancy;
     this.#shares = shares;
     this.#preferred = options.preferred;
-    this.#wrongKind = host.hybrid ? options.wrongKind : undefined;
     this.#room = options.wholeCores ? wholeCoreRoom(occupancy) : occupancy.room.slice();
     this.#taken = new Uint8Array(host.cpuOf.length);
     this.#slots = new Int32Array(shares.length);
-    this.#onCore = new Uint16Array(host.siblings.length);
-    this.#onCell = new Uint16Array(host.cells.length);
-    this.#onL3 = new Uint16Array(host.l3Cells.length);
-    this.#onNode = new Uint16Array(host.nodeCells.length);
-    this.#l3Free = Float64Array.from(host.l3Cells, (cells) =>
-      cells.reduce((sum, cell) => sum + occupancy.cellFree[cell]!, 0),
-    );
+    this.#score = new RunningScore(occupancy, options.preferred, options.wrongKind);
+    this.#state = { occupancy, shares, room: this.#room, taken: this.#taken };
   }
 
   /**
@@ -100,7 +65,8 @@ export class PlaceSearch {
    */
   run(cores: readonly number[], budget: number, wanted: 'better' | 'any' | 'bestFit' = 'better'): boolean {
     const before = this.best;
-    this.#cores = cores;
+    const least = this.#shares[this.#shares.length - 1]!;
+    this.#cores = cores.filter((core) => this.#room[core]! >= least);
     this.#steps = budget;
     this.#proving = false;
     this.#anyWillDo = wanted !== 'better';
@@ -115,7 +81,7 @@ export class PlaceSearch {
   adopt(slots: Int32Array): void {
     for (const [i, slot] of slots.entries()) this.#take(i, slot);
     this.best = slots.slice();
-    this.bestScore.set(this.#score);
+    this.bestScore.set(this.#score.values);
     for (const [i, slot] of slots.entries()) this.#give(i, slot);
   }
 
@@ -124,86 +90,16 @@ export class PlaceSearch {
     return this.#room[core]!;
   }
 
-  /**
-   * False when no placement can exist: for some share, too few CPUs could hold one of its size even if all larger ones
-   * shrank to it, or the sum does not fit. Never false where a placement exists.
-   */
+  /** False when no placement of the shares from `from` on can exist. Never false where one does. */
   mayFit(cores: readonly number[], from = 0): boolean {
-    const shares = this.#shares;
-    for (let k = shares.length - 1; k >= from; k--) {
-      if (k < shares.length - 1 && shares[k] === shares[k + 1]) continue;
-      if (!this.#holdEach(cores, shares[k]!, k - from + 1)) return false;
-    }
-    return this.#holdSum(cores, from);
-  }
-
-  #holdEach(cores: readonly number[], share: number, wanted: number): boolean {
-    const { free, host } = this.#occupancy;
-    let held = 0;
-    for (let i = 0; i < cores.length; i++) {
-      const core = cores[i]!;
-      let most = Math.floor(this.#room[core]! / share);
-      for (let slot = host.firstSlot[core]!; most > 0 && slot < host.firstSlot[core + 1]!; slot++) {
-        if (this.#taken[slot] === 1 || free[slot]! < share) continue;
-        most--;
-        if (++held >= wanted) return true;
-      }
-    }
-    return false;
-  }
-
-  #holdSum(cores: readonly number[], from: number): boolean {
-    let missing = 0;
-    for (let k = from; k < this.#shares.length; k++) missing += this.#shares[k]!;
-    for (let i = 0; i < cores.length && missing > 0; i++) missing -= this.#mostOf(cores[i]!, from);
-    return missing <= 0;
-  }
-
-  /**
-   * The most that any of the shares from `from` on can make of a core's room, exactly for up to two open CPUs: on a
-   * crowded host this is what tells that a core must stay partly empty.
-   */
-  #mostOf(core: number, from: number): number {
-    const { free, host } = this.#occupancy;
-    const room = this.#room[core]!;
-    let open = 0;
-    let offered = 0;
-    let large = 0;
-    let small = 0;
-    for (let slot = host.firstSlot[core]!; slot < host.firstSlot[core + 1]!; slot++) {
-      if (this.#taken[slot] === 1) continue;
-      open++;
-      offered += free[slot]!;
-      small = Math.max(small, Math.min(large, free[slot]!));
-      large = Math.max(large, free[slot]!);
-    }
-    if (open > 2) return Math.min(offered, room);
-    return this.#mostOfTwo(from, Math.min(large, room), open === 2 ? small : 0, room);
-  }
-
-  /** Largest a + b of two of the shares from `from` on, or of one: a <= large, b <= small, a + b <= room. */
-  #mostOfTwo(from: number, large: number, small: number, room: number): number {
-    const shares = this.#shares;
-    let most = 0;
-    let partner = shares.length;
-    for (let a = from; a < shares.length; a++) {
-      if (shares[a]! > large) continue;
-      most = Math.max(most, shares[a]!);
-      if (small === 0) break;
-      const left = Math.min(small, room - shares[a]!);
-      while (partner - 1 > from && shares[partner - 1]! <= left) partner--;
-      const b = Math.max(partner, a + 1);
-      if (b < shares.length && shares[b]! <= left) most = Math.max(most, shares[a]! + shares[b]!);
-      if (most === room) break;
-    }
-    return most;
+    return mayHold(this.#state, cores, from);
   }
 
   /** Places share i and all after it. True when the search is over. */
   #step(i: number): boolean {
     if (i === this.#shares.length) {
       this.best = this.#slots.slice();
-      this.bestScore.set(this.#score);
+      this.bestScore.set(this.#score.values);
       return this.#anyWillDo;
     }
     if (this.#proving && this.#wasSeen(i)) return false;
@@ -221,7 +117,8 @@ export class PlaceSearch {
       after = key;
       const slot = key % SLOT_RADIX;
       this.#take(i, slot);
-      const over = this.#better() && this.#step(i + 1);
+      // No number of the score falls as CPUs are added, so a branch no better than the best can be left.
+      const over = this.#score.isBetterThan(this.bestScore) && this.#step(i + 1);
       this.#give(i, slot);
       if (over) return true;
       this.#proving = true;
@@ -269,10 +166,10 @@ export class PlaceSearch {
     if (this.#bestFit) return Math.min(ROOM_RADIX - 1, this.#room[core]!);
     const { host } = this.#occupancy;
     const cell = host.cellOf[core]!;
-    let key = this.#onNode[host.cells[cell]!.node] === 0 ? 1 : 0;
-    key = key * 2 + (this.#onCell[cell] === 0 ? 1 : 0);
-    key = key * 2 + (host.efficient[core] === this.#wrongKind ? 1 : 0);
-    const used = this.#onCore[core]! > 0;
+    let key = this.#score.usesNode(host.cells[cell]!.node) ? 0 : 1;
+    key = key * 2 + (this.#score.usesCell(cell) ? 0 : 1);
+    key = key * 2 + (host.efficient[core] === this.#score.wrongKind ? 1 : 0);
+    const used = this.#score.usesCore(core);
     key = key * 2 + (used ? 0 : 1);
     key = key * HOLDS_RADIX + (used ? 0 : HOLDS_RADIX - 1 - this.#holds(i, core));
     return key * ROOM_RADIX + Math.min(ROOM_RADIX - 1, this.#room[core]!);
@@ -299,43 +196,15 @@ export class PlaceSearch {
 
   #take(i: number, slot: number): void {
     this.#slots[i] = slot;
-    this.#count(slot, this.#shares[i]!, 1);
+    this.#taken[slot] = 1;
+    this.#room[this.#occupancy.host.coreOf[slot]!]! -= this.#shares[i]!;
+    this.#score.count(slot, 1);
   }
 
   #give(i: number, slot: number): void {
-    this.#count(slot, this.#shares[i]!, -1);
-  }
-
-  #count(slot: number, share: number, sign: 1 | -1): void {
-    const { free, coreFree, host } = this.#occupancy;
-    const core = host.coreOf[slot]!;
-    const cell = host.cellOf[core]!;
-    const { l3, node } = host.cells[cell]!;
-    const score = this.#score;
-    this.#taken[slot] = sign === 1 ? 1 : 0;
-    this.#room[core]! -= sign * share;
-    this.#onCell[cell]! += sign;
-    if (entered(this.#onCore, core, sign)) {
-      score[CORES]! += sign;
-      score[CORE_FREE]! += sign * coreFree[core]!;
-    }
-    if (entered(this.#onL3, l3, sign)) {
-      score[L3S]! += sign;
-      score[L3_FREE]! += sign * this.#l3Free[l3]!;
-      score[SEVERAL_L3S] = score[L3S]! > 1 ? 1 : 0;
-    }
-    if (entered(this.#onNode, node, sign)) score[NODES]! += sign;
-    if (this.#preferred !== undefined && !this.#preferred.has(slot)) score[MOVED]! += sign;
-    if (host.efficient[core] === this.#wrongKind) score[WRONG_KIND]! += sign;
-    score[CPU_FREE]! += sign * free[slot]!;
-  }
-
-  /** No number of the score falls as shares are added, so a partial score no better than the best can be left. */
-  #better(): boolean {
-    for (let k = 0; k < SCORE.length; k++) {
-      if (this.#score[k]! !== this.bestScore[k]!) return this.#score[k]! < this.bestScore[k]!;
-    }
-    return false;
+    this.#taken[slot] = 0;
+    this.#room[this.#occupancy.host.coreOf[slot]!]! += this.#shares[i]!;
+    this.#score.count(slot, -1);
   }
 
   /** The CPUs taken, and what is left of their cores where a core has more: the rest of the search sees no more. */
@@ -362,7 +231,7 @@ export class PlaceSearch {
     const coreA = host.coreOf[a]!;
     const coreB = host.coreOf[b]!;
     if (this.#room[coreA] !== this.#room[coreB] || free[a] !== free[b]) return false;
-    if (this.#onCore[coreA]! + this.#onCore[coreB]! > 0) return a === b;
+    if (this.#score.usesCore(coreA) || this.#score.usesCore(coreB)) return a === b;
     const sameScore =
       host.cellOf[coreA] === host.cellOf[coreB] && host.efficient[coreA] === host.efficient[coreB];
     if (!this.#anyWillDo && !sameScore) return false;
@@ -391,12 +260,6 @@ export class PlaceSearch {
 
 /** Above every key without it: keys end below 2 * 2 * 2 * 2 * HOLDS * ROOM * FREE * SLOT = 2^50. */
 const PREFERENCE_WEIGHT = 16 * HOLDS_RADIX * ROOM_RADIX * FREE_RADIX * SLOT_RADIX;
-
-function entered(counts: Uint16Array, at: number, sign: 1 | -1): boolean {
-  const before = counts[at]!;
-  counts[at] = before + sign;
-  return sign === 1 ? before === 0 : before === 1;
-}
 
 function wholeCoreRoom(occupancy: OccupancyIndex): Int32Array {
   return occupancy.room.map((room, core) =>

@@ -1,6 +1,8 @@
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import type { PlaceSearch } from './allocator-search.js';
 
+const CPU_MILLI = 1000;
+
 /** What stopped a placement:
  *   cpus    fewer CPUs have any room, or exist, than are wanted
  *   shares  enough CPUs have room, but not enough for the largest shares
@@ -61,9 +63,10 @@ function whatStopped(
   largest: readonly number[],
 ): Exclude<Constraint, 'whole'> {
   if (largest.length < shares.length) return 'cpus';
-  const alone = Array.from(occupancy.free, (free, slot) =>
-    Math.min(free, occupancy.room[occupancy.host.coreOf[slot]!]!),
-  ).sort((a, b) => b - a);
+  const { free, room, host } = occupancy;
+  const counts = new Int32Array(CPU_MILLI + 1);
+  for (let slot = 0; slot < free.length; slot++) counts[Math.min(free[slot]!, room[host.coreOf[slot]!]!)]!++;
+  const alone = largestOf(counts, shares.length);
   return shares.every((share, k) => (alone[k] ?? 0) >= share) ? 'cores' : 'shares';
 }
 
@@ -73,25 +76,34 @@ function whatStopped(
  */
 export function largestRequest(occupancy: OccupancyIndex, search: PlaceSearch, count: number): number[] {
   const { host, free } = occupancy;
-  const gains: number[] = [];
+  const counts = new Int32Array(CPU_MILLI + 1);
   for (let core = 0; core < host.siblings.length; core++) {
-    let room = search.roomOf(core);
     const first = host.firstSlot[core]!;
-    const cpus = host.firstSlot[core + 1]! - first;
+    const end = host.firstSlot[core + 1]!;
+    let room = search.roomOf(core);
     if (room === 0) continue;
-    if (cpus === 1) gains.push(Math.min(free[first]!, room));
-    else {
-      for (const cpu of free
-        .slice(first, first + cpus)
-        .sort()
-        .reverse()) {
-        gains.push(Math.min(cpu, room));
-        room -= gains.at(-1)!;
-      }
+    if (end - first === 2) {
+      const large = Math.min(room, Math.max(free[first]!, free[first + 1]!));
+      counts[large]!++;
+      counts[Math.min(room - large, Math.min(free[first]!, free[first + 1]!))]!++;
+      continue;
+    }
+    for (const cpu of free.slice(first, end).sort().reverse()) {
+      const gain = Math.min(cpu, room);
+      counts[gain]!++;
+      room -= gain;
     }
   }
-  const descending = Int32Array.from(gains).sort().reverse();
-  return [...descending.subarray(0, count)].filter((gain) => gain > 0);
+  return largestOf(counts, count);
+}
+
+/** The largest `count` values above 0 of those counted by value, descending. */
+function largestOf(counts: Int32Array, count: number): number[] {
+  const largest: number[] = [];
+  for (let value = counts.length - 1; value > 0 && largest.length < count; value--) {
+    for (let k = 0; k < counts[value]! && largest.length < count; k++) largest.push(value);
+  }
+  return largest;
 }
 
 /** Empty cores that the request fills, less those there are. */
@@ -126,15 +138,13 @@ function sum(values: readonly number[]): number {
 
 /** "0.90, 0.60 and 2 × 0.30" */
 function list(milli: readonly number[]): string {
-  const runs: { value: number; times: number }[] = [];
-  for (const value of milli) {
+  const runs: { text: string; times: number }[] = [];
+  for (const text of milli.map(cores)) {
     const last = runs.at(-1);
-    if (last?.value === value) last.times++;
-    else runs.push({ value, times: 1 });
+    if (last?.text === text) last.times++;
+    else runs.push({ text, times: 1 });
   }
-  const shown = runs
-    .slice(0, 4)
-    .map(({ value, times }) => (times > 1 ? `${times} × ${cores(value)}` : cores(value)));
+  const shown = runs.slice(0, 4).map(({ text, times }) => (times > 1 ? `${times} × ${text}` : text));
   if (runs.length > 4) return `${shown.join(', ')}, …`;
   return shown.length > 1 ? `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}` : (shown[0] ?? 'nothing');
 }

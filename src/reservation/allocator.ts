@@ -9,7 +9,7 @@
  *   - an exclusive request takes physical cores that are entirely free, as many as hold its shares under the same
  *     rules, and every sibling of each belongs to it. Its shares are then the cores' whole capacity.
  *
- * Among the placements that keep the rules it wants the least score (SCORE in allocator-search.ts): the CPUs it has
+ * Among the placements that keep the rules it wants the least score (SCORE in allocator-score.ts): the CPUs it has
  * already, one L3, one NUMA node, the right kind of core, few physical cores, the fullest place it fits. The kind comes
  * before whole cores and fullness, because after them it decides next to nothing: with mixed live and VOD arrivals on 8
  * performance cores and 16 efficiency cores, 77 % of what live channels reserved lay on performance cores, against 47 %.
@@ -27,7 +27,8 @@ import { hostIndex } from './allocator-host.js';
 import { OccupancyIndex } from './allocator-occupancy.js';
 import { placeInPairs } from './allocator-pairs.js';
 import { type Place, placeLevels, placesAround } from './allocator-places.js';
-import { PlaceSearch, SCORE } from './allocator-search.js';
+import { SCORE } from './allocator-score.js';
+import { PlaceSearch } from './allocator-search.js';
 import { explainShortfall, largestRequest, type Shortfall } from './allocator-shortfall.js';
 import type { Occupancy } from './occupancy.js';
 import type { ChannelClass, CpuShare } from './reservation.js';
@@ -70,14 +71,37 @@ export function allocate(
   occupancy: Occupancy,
   request: AllocationRequest,
 ): Placement | Shortfall {
-  const index = indexed(topology, occupancy, request.smtCoreMilli);
-  const { placement, shares, search, proved } = look(index, request);
-  return placement ?? explainShortfall(index, search, shares, request.exclusive, proved);
+  const found = place(indexed(topology, occupancy, request.smtCoreMilli), request);
+  return found.ok ? found : found.explain();
 }
 
-/** allocate() without the explanation when there is no room, for callers that try several requests. */
-export function place(index: OccupancyIndex, request: AllocationRequest): Placement | undefined {
-  return look(index, request).placement;
+/** No placement, not explained yet: callers that try several requests explain one of them at most. */
+export interface Unplaced {
+  readonly ok: false;
+  /** Call it before the occupancy changes. */
+  explain(): Shortfall;
+}
+
+/** allocate() on an index, without the explanation. */
+export function place(index: OccupancyIndex, request: AllocationRequest): Placement | Unplaced {
+  const shares = sortedShares(request.sharesMilli);
+  const preferred = preferredSlots(index, request.prefer ?? []);
+  const search = new PlaceSearch(index, shares, {
+    wholeCores: request.exclusive,
+    wrongKind: request.channelClass === 'live' ? 1 : 0,
+    ...(preferred.size > 0 ? { preferred } : {}),
+  });
+  const everywhere = index.host.allCores;
+  let proved = true;
+  if (search.mayFit(everywhere)) {
+    lookByPreference(index, search, shares, preferred);
+    if (search.best === undefined && !search.run(everywhere, shares.length, 'bestFit')) {
+      proved = lookEverywhere(index, search, shares);
+    }
+  }
+  const placement = placementOf(index, search, shares, request);
+  if (placement !== undefined) return placement;
+  return { ok: false, explain: () => explainShortfall(index, search, shares, request.exclusive, proved) };
 }
 
 /** Resizes or moves a channel: `occupancyWithoutSelf` must not hold its present CPUs. Prefers to stay. */
@@ -104,25 +128,6 @@ export function indexed(topology: Topology, occupancy: Occupancy, smtCoreMilli: 
     occupancy.host === hostIndex(topology) &&
     occupancy.smtCoreMilli === smtCoreMilli;
   return ready ? occupancy : OccupancyIndex.of(topology, occupancy, smtCoreMilli);
-}
-
-function look(index: OccupancyIndex, request: AllocationRequest) {
-  const shares = sortedShares(request.sharesMilli);
-  const preferred = preferredSlots(index, request.prefer ?? []);
-  const search = new PlaceSearch(index, shares, {
-    wholeCores: request.exclusive,
-    wrongKind: request.channelClass === 'live' ? 1 : 0,
-    ...(preferred.size > 0 ? { preferred } : {}),
-  });
-  const everywhere = index.host.allCores;
-  let proved = true;
-  if (search.mayFit(everywhere)) {
-    lookByPreference(index, search, shares, preferred);
-    if (search.best === undefined && !search.run(everywhere, shares.length, 'bestFit')) {
-      proved = lookEverywhere(index, search, shares);
-    }
-  }
-  return { placement: placementOf(index, search, shares, request), shares, search, proved };
 }
 
 function placementOf(

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { allocate, OccupancyIndex, type Placement, reallocate } from '../../src/reservation/allocator.js';
-import { SCORE } from '../../src/reservation/allocator-search.js';
+import { SCORE } from '../../src/reservation/allocator-score.js';
 import { type Occupancy, occupancyOf } from '../../src/reservation/occupancy.js';
 import type { CpuShare, Reservation } from '../../src/reservation/reservation.js';
 import type { Topology } from '../../src/topology/topology.js';

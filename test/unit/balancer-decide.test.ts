@@ -100,7 +100,7 @@ describe('a live request', () => {
     });
     expect(failed(input)).toEqual(['NO_PLACEMENT']);
     expect(textOf(input, 'NO_PLACEMENT')).toBe(
-      'needs 1.00 core (0.9 quantile 0.80 + 20 % headroom); on 1 CPU it wants 1 CPU with 1.00 free, but the roomiest 1 CPU offers 0.70',
+      'needs 1.00 core (0.9 quantile 0.80 + 20 % headroom); it wants 1 CPU with 1.00 free, but the roomiest 1 CPU offers 0.70',
     );
   });
 
