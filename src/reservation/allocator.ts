@@ -93,7 +93,8 @@ export function place(index: OccupancyIndex, request: AllocationRequest): Placem
   });
   const everywhere = index.host.allCores;
   let proved = true;
-  if (search.mayFit(everywhere)) {
+  const milli = shares.reduce((a, b) => a + b, 0);
+  if (milli <= index.freeMilli && search.mayFit(everywhere)) {
     lookByPreference(index, search, shares, preferred);
     if (search.best === undefined && !search.run(everywhere, shares.length, 'bestFit')) {
       proved = lookEverywhere(index, search, shares);
