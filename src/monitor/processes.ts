@@ -26,7 +26,7 @@ interface Before {
  */
 export class ProcessCollector {
   #before = new Map<number, Before>();
-  #threadsBefore = new Map<number, number>();
+  readonly #threadsBefore = new ThreadMarks();
 
   collect(
     sample: ProcSample,
@@ -37,8 +37,7 @@ export class ProcessCollector {
     const found = new Map<number, ProcessSample>();
     const now = new Map<number, Before>();
     for (let i = 0; i < sample.processCount; i++) {
-      const row = i * WIDTH;
-      const column = (index: number) => sample.processes[row + index]!;
+      const column = (index: number) => sample.processes[i * WIDTH + index]!;
       const pid = column(PID);
       const cpuSeconds = column(USER) + column(SYSTEM);
       const waitSeconds = column(WAIT);
@@ -62,16 +61,14 @@ export class ProcessCollector {
 
   #coresByCpu({ threads, threadCount }: ProcSample, elapsedS: number): Map<number, Map<number, number>> {
     const byPid = new Map<number, Map<number, number>>();
-    const now = new Map<number, number>();
+    const before = this.#threadsBefore;
     let lastPid = -1;
     let byCpu = new Map<number, number>();
     for (let row = 0; row < threadCount * THREAD_WIDTH; row += THREAD_WIDTH) {
-      const tid = threads[row + THREAD_TID]!;
       const seconds = threads[row + THREAD_SECONDS]!;
-      now.set(tid, seconds);
       // A thread born since the last tick brings all its time; a smaller number than before is another thread's.
-      const before = this.#threadsBefore.get(tid) ?? 0;
-      const spent = seconds >= before ? seconds - before : seconds;
+      const mark = before.secondsOf(threads[row + THREAD_TID]!, row);
+      const spent = seconds >= mark ? seconds - mark : seconds;
       const cpu = threads[row + THREAD_CPU]!;
       if (spent === 0 || cpu < 0 || elapsedS <= 0) continue;
       const pid = threads[row + THREAD_PID]!;
@@ -82,8 +79,36 @@ export class ProcessCollector {
       }
       byCpu.set(cpu, (byCpu.get(cpu) ?? 0) + spent / elapsedS);
     }
-    this.#threadsBefore = now;
+    before.replace(threads, threadCount);
     return byPid;
+  }
+}
+
+/** The thread rows of the tick before. Rows rarely move, so most are found where they were; a map serves the others. */
+class ThreadMarks {
+  #rows = new Float64Array(0);
+  #length = 0;
+  #byTid: Map<number, number> | undefined;
+
+  /** CPU seconds that thread `tid`, now at `row`, had; 0 for a new one. */
+  secondsOf(tid: number, row: number): number {
+    if (row < this.#length && this.#rows[row + THREAD_TID] === tid) return this.#rows[row + THREAD_SECONDS]!;
+    this.#byTid ??= this.#index();
+    return this.#byTid.get(tid) ?? 0;
+  }
+
+  replace(threads: Float64Array, count: number): void {
+    this.#length = count * THREAD_WIDTH;
+    if (this.#rows.length < this.#length) this.#rows = new Float64Array(threads.length);
+    this.#rows.set(threads.subarray(0, this.#length));
+    this.#byTid = undefined;
+  }
+
+  #index(): Map<number, number> {
+    const byTid = new Map<number, number>();
+    for (let row = 0; row < this.#length; row += THREAD_WIDTH)
+      byTid.set(this.#rows[row + THREAD_TID]!, this.#rows[row + THREAD_SECONDS]!);
+    return byTid;
   }
 }
 

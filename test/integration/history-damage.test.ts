@@ -221,6 +221,6 @@ test('whatever byte of whatever file is flipped: it opens, or is set aside; what
         await history.close();
       },
     ),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
 });

@@ -91,7 +91,9 @@ test('bytes that nobody wrote never crash the decoder', () => {
 });
 
 test('both checksums agree', () => {
-  fc.assert(fc.property(fc.uint8Array(), (bytes) => {
-    expect(crc32ByTable(bytes)).toBe(crc32(bytes));
-  }));
+  fc.assert(
+    fc.property(fc.uint8Array(), (bytes) => {
+      expect(crc32ByTable(bytes)).toBe(crc32(bytes));
+    }),
+  );
 });

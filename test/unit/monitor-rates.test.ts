@@ -136,3 +136,25 @@ test('the window holds the newest steps only; a gap in time (a suspended host) l
   );
   expect(steps[0]).toMatchObject({ busy: hostState.busy, memoryUsed: hostState.memoryUsed });
 });
+
+test('threads keep their marks when rows move because another one ended or began', () => {
+  const collector = new ProcessCollector();
+  const rows = (threads: Rows['threads'] & object) => ({ processes: [{ pid: 7 }], threads });
+  processes(
+    collector,
+    rows([
+      { pid: 7, tid: 1, cpu: 0, cpuSeconds: 10 },
+      { pid: 7, tid: 2, cpu: 1, cpuSeconds: 20 },
+      { pid: 7, tid: 3, cpu: 2, cpuSeconds: 30 },
+    ]),
+  );
+  const after = processes(
+    collector,
+    rows([
+      { pid: 7, tid: 2, cpu: 1, cpuSeconds: 20.5 },
+      { pid: 7, tid: 3, cpu: 2, cpuSeconds: 30.25 },
+      { pid: 7, tid: 4, cpu: 3, cpuSeconds: 0.125 },
+    ]),
+  );
+  expect(Object.fromEntries(after.get(7)!.coresByCpu)).toEqual({ 1: 0.5, 2: 0.25, 3: 0.125 });
+});
