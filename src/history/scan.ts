@@ -1,5 +1,5 @@
 import { levelCode } from './damage.js';
-import type { Db } from './database.js';
+import { type Db, readFailure } from './database.js';
 import type { Key } from './keys.js';
 
 export interface Range {
@@ -34,7 +34,7 @@ export async function* scan(
       }
       return;
     } catch (error) {
-      if (levelCode(error) !== 'LEVEL_CORRUPTION') throw error;
+      if (levelCode(error) !== 'LEVEL_CORRUPTION') throw readFailure(error);
       if (gte !== from) jump = 1;
       options.onDamage(error);
       gte = jumped(gte, jump);
