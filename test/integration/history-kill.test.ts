@@ -44,4 +44,4 @@ test('a writer killed at any moment loses nothing that a flush had finished, and
   } finally {
     folder.remove();
   }
-}, 60_000);
+}, 120_000);
