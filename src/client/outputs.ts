@@ -1,8 +1,9 @@
 import type { VideoOutput } from '../forecast/signature.js';
+import { audioOnly, encoderOf, isVpx } from './encoder-names.js';
+import { encoderOptions } from './encoder-options.js';
 import {
   type FfmpegCommand,
   type FfmpegFile,
-  type FfmpegOption,
   lastOption,
   parseRate,
   parseSiNumber,
@@ -106,7 +107,7 @@ function videoOutput(file: FfmpegFile, stream: StreamPosition, from: Picture): V
   picture = { ...picture, ...parseSize(get('s')) };
   const fps = parseRate(get('r')) ?? picture.fps;
   const bitDepth = pixelFormatDepth(get('pix_fmt')) ?? picture.bitDepth;
-  const options = encoderOptions(encoder, get, file.options, stream);
+  const options = encoderOptions(encoder, file.options, stream);
   const preset = isVpx(encoder) ? (get('cpu-used', 'speed') ?? '') : (get('preset') ?? '');
   return {
     encoder,
@@ -130,47 +131,6 @@ function rateOf(encoder: string, get: Get, options: Record<string, string>): Vid
   const kilobits = Number(options['bitrate'] ?? Number.NaN);
   const bitrateBps = parseSiNumber(get('b', 'vb')) ?? (Number.isFinite(kilobits) ? kilobits * 1000 : 0);
   return bitrateBps > 0 ? { bitrateBps } : (DEFAULT_RATES[encoder] ?? { bitrateBps: 200_000 });
-}
-
-function encoderOptions(
-  encoder: string,
-  get: Get,
-  all: readonly FfmpegOption[],
-  stream: StreamPosition,
-): Record<string, string> {
-  const options: Record<string, string> = {};
-  for (const option of all) {
-    const name = OPTION_NAMES[option.name];
-    if (name === undefined || option.value === undefined) continue;
-    const value = streamOption([option], stream, [option.name]);
-    if (value !== undefined) options[name] = value;
-  }
-  const params = get(...(PARAMETER_LISTS[encoder] ?? [])) ?? '';
-  for (const part of params.split(':')) {
-    const [name, value] = part.split('=', 2);
-    if (name !== undefined && name !== '') options[name] = value ?? '1';
-  }
-  for (const name of NOT_COST) delete options[name];
-  return Object.fromEntries(Object.entries(options).slice(0, 64));
-}
-
-/** The encoder FFmpeg will use, by its own name. */
-export function encoderOf(file: FfmpegFile, stream: StreamPosition): string {
-  const named = streamOption(file.options, stream, ['c', 'codec', 'vcodec']);
-  if (named !== undefined) return ENCODER_OF_CODEC[named] ?? named;
-  return ENCODER_OF_FORMAT[formatOf(file)] ?? 'libx264';
-}
-
-function formatOf(file: FfmpegFile): string {
-  const format = lastOption(file.options, 'f')?.value;
-  if (format !== undefined) return format;
-  const path = file.url.split(/[?#]/)[0]!;
-  if (/^rtmps?:/.test(path)) return 'flv';
-  return /\.([A-Za-z0-9]+)$/.exec(path)?.[1]?.toLowerCase() ?? '';
-}
-
-function audioOnly(file: FfmpegFile): boolean {
-  return AUDIO_FORMATS.has(formatOf(file));
 }
 
 /** Chains without an output label get one, so that every stream has a name to be found by. */
@@ -210,104 +170,6 @@ function largest(pictures: readonly (Picture | undefined)[]): number {
   }
   return best;
 }
-
-export function isVpx(encoder: string): boolean {
-  return encoder === 'libvpx' || encoder === 'libvpx-vp9' || encoder === 'libaom-av1';
-}
-
-/** FFmpeg's option names, as the encoders themselves call them. */
-const OPTION_NAMES: Readonly<Record<string, string>> = {
-  tune: 'tune',
-  profile: 'profile',
-  refs: 'ref',
-  subq: 'subme',
-  trellis: 'trellis',
-  bf: 'bframes',
-  'rc-lookahead': 'rc-lookahead',
-  'lag-in-frames': 'lag-in-frames',
-  me_method: 'me',
-  'motion-est': 'me',
-  motion_est: 'me',
-  me_range: 'merange',
-  g: 'keyint',
-  b_strategy: 'b-adapt',
-  sc_threshold: 'scenecut',
-  'aq-mode': 'aq-mode',
-  weightp: 'weightp',
-  weightb: 'weightb',
-  '8x8dct': '8x8dct',
-  partitions: 'partitions',
-  'mixed-refs': 'mixed-refs',
-  mbtree: 'mbtree',
-  coder: 'coder',
-  deadline: 'deadline',
-  quality: 'deadline',
-  usage: 'usage',
-  'auto-alt-ref': 'auto-alt-ref',
-  'tile-columns': 'tile-columns',
-  qp: 'qp',
-};
-
-const PARAMETER_LISTS: Readonly<Record<string, readonly string[]>> = {
-  libx264: ['x264-params', 'x264opts'],
-  libx265: ['x265-params'],
-  libsvtav1: ['svtav1-params'],
-  'libaom-av1': ['aom-params'],
-};
-
-/** Thread options change where the work runs, not how much there is. */
-const NOT_COST = [
-  'threads',
-  'pools',
-  'numa-pools',
-  'frame-threads',
-  'lp',
-  'pin',
-  'ss',
-  'log-level',
-  'log',
-  'stats',
-];
-
-const ENCODER_OF_CODEC: Readonly<Record<string, string>> = {
-  h264: 'libx264',
-  hevc: 'libx265',
-  h265: 'libx265',
-  vp8: 'libvpx',
-  vp9: 'libvpx-vp9',
-  av1: 'libaom-av1',
-};
-
-const ENCODER_OF_FORMAT: Readonly<Record<string, string>> = {
-  webm: 'libvpx-vp9',
-  flv: 'flv',
-  avi: 'mpeg4',
-  mpegts: 'mpeg2video',
-  ts: 'mpeg2video',
-  m2ts: 'mpeg2video',
-  mpg: 'mpeg1video',
-  mpeg: 'mpeg1video',
-  vob: 'mpeg2video',
-  m2v: 'mpeg2video',
-  hevc: 'libx265',
-  265: 'libx265',
-  null: 'wrapped_avframe',
-  rawvideo: 'rawvideo',
-  yuv: 'rawvideo',
-  yuv4mpegpipe: 'wrapped_avframe',
-  y4m: 'wrapped_avframe',
-  ogv: 'libtheora',
-  gif: 'gif',
-  framecrc: 'rawvideo',
-  framemd5: 'rawvideo',
-  md5: 'rawvideo',
-};
-
-const AUDIO_FORMATS = new Set(
-  'mp3 aac adts wav flac ogg opus m4a ac3 eac3 s16le s24le s32le f32le alaw mulaw oga wv aiff amr mp2'.split(
-    ' ',
-  ),
-);
 
 const EIGHT_BIT_ENCODERS = new Set(['mpeg2video', 'mpeg4', 'libvpx', 'mpeg1video', 'flv']);
 

@@ -1,5 +1,6 @@
+import { encoderOf, isVpx } from './encoder-names.js';
 import { type FfmpegCommand, type FfmpegOption, lastOption, streamOption } from './ffmpeg-args.js';
-import { encoderOf, isVpx, type PlannedOutput } from './outputs.js';
+import type { PlannedOutput } from './outputs.js';
 
 /**
  * Encoders size themselves by the affinity mask, by all online CPUs, or not at all, each in its own way; so every one is

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { hostAddon } from '../../src/lib/native.js';
@@ -110,5 +111,23 @@ describe.skipIf(!haveFfmpeg)('corecast run with a daemon', { timeout: 120_000 },
     } finally {
       await second.stop();
     }
+  });
+
+  it('leaves FFmpeg running when it is killed itself: the media does not depend on the wrapper', async () => {
+    const out = join(world.dir, 'orphan.ts');
+    const running = world.start([
+      '--',
+      ...world.live('-preset', 'ultrafast', '-tune', 'zerolatency', '-t', '20', out),
+    ]);
+    const { control } = world.rpc;
+    await world.until(() => control.attached.length === 1 && existsSync(out), 'the start');
+    const { pid } = control.attached[0]!;
+    running.child.kill('SIGKILL');
+    await once(running.child, 'exit');
+    const before = statSync(out).size;
+    // Several blocks of progress find nobody at the other end meanwhile.
+    await world.until(() => statSync(out).size > before + 20_000, 'more media');
+    expect(existsSync(`/proc/${pid}/exe`)).toBe(true);
+    process.kill(pid, 'SIGKILL');
   });
 });

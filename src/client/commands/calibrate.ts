@@ -10,11 +10,11 @@ import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-comm
 interface Options extends DaemonOptions {
   readonly runs: number;
   readonly seed: number;
-  readonly input: readonly string[];
+  readonly input?: readonly string[];
   readonly out?: string;
   readonly ffmpeg: string;
   readonly cacheDir?: string;
-  readonly timeLimit: number;
+  readonly timeLimit?: number;
 }
 
 export function addCalibrateCommand(program: Command): void {
@@ -29,16 +29,17 @@ export function addCalibrateCommand(program: Command): void {
   )
     .option('--runs <n>', 'how many measurements, 2 to 10 s each', integer(1, 100_000), 200)
     .option('--seed <n>', 'the same seed measures the same settings', integer(1, 4_294_967_295), 1)
-    .option('--input <file>', 'a clip of your own, besides the ones made here; repeatable', collect, [])
+    .option('--input <file>', 'a clip of your own, besides the ones made here; repeatable', collect)
     .option('--out <file>', 'write JSON lines (gzip) to a file instead of the daemon')
-    .option('--time-limit <time>', 'stop after this long, such as 30m', duration, 0)
+    .option('--time-limit <time>', 'stop after this long, such as 30m', duration)
     .option('--ffmpeg <path>', 'the FFmpeg to measure', 'ffmpeg')
     .option('--cache-dir <dir>', 'where made clips are kept (default: ~/.cache/corecast)')
     .addHelpText('after', '\nExample:\n  corecast calibrate --runs 500 --input news.mp4 --input football.ts')
     .action(async (options: Options) => {
       const abort = new AbortController();
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
-      const limit = options.timeLimit > 0 ? setTimeout(() => abort.abort(), options.timeLimit) : undefined;
+      const limit =
+        options.timeLimit === undefined ? undefined : setTimeout(() => abort.abort(), options.timeLimit);
       const result = await (options.out === undefined
         ? intoDaemon(options, abort.signal)
         : intoFile(options, options.out, abort.signal));
@@ -84,7 +85,7 @@ async function measure(options: Options, store: RunStore, signal: AbortSignal): 
       ffmpeg: options.ffmpeg,
       runs: options.runs,
       seed: options.seed,
-      inputs: options.input,
+      inputs: options.input ?? [],
       cacheDir: options.cacheDir ?? defaultCacheDir(),
       clock: systemClock,
       store,

@@ -6,14 +6,14 @@ import { describeSignature } from '../print-decision.js';
 import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
 
 interface QueryOptions extends DaemonOptions {
-  readonly from: number;
-  readonly to: number;
-  readonly step: number;
+  readonly from?: number;
+  readonly to?: number;
+  readonly step?: number;
 }
 
 interface RunsOptions extends DaemonOptions {
-  readonly origin: string;
-  readonly since: number;
+  readonly origin?: string;
+  readonly since?: number;
 }
 
 /** `now` is passed in: "1h ago" is counted from it. */
@@ -37,13 +37,18 @@ export function addHistoryCommand(program: Command, nowMs: number): void {
       .description('Values of one series, or of all below a prefix ("channel.ID.*"), oldest first.')
       .argument('<series>', 'for instance host.busy, cpu.3.busy or channel.ID.cores'),
   )
-    .option('--from <time>', 'ISO time, or how long ago', moment(nowMs), nowMs - 3_600_000)
-    .option('--to <time>', 'ISO time, or how long ago', moment(nowMs), nowMs)
-    .option('--step <time>', 'means over steps of this length (default: samples as stored)', duration, 0)
+    .option('--from <time>', 'ISO time, or how long ago (default: 1h)', moment(nowMs))
+    .option('--to <time>', 'ISO time, or how long ago (default: now)', moment(nowMs))
+    .option('--step <time>', 'means over steps of this length (default: samples as stored)', duration)
     .addHelpText('after', '\nExample:\n  corecast history query host.busy --from 30m --step 1m')
     .action(async (name: string, options: QueryOptions) => {
       const chunks: { series: string; unit: string; points: { atMs: number; value: number }[] }[] = [];
-      const request = { series: name, fromMs: options.from, toMs: options.to, stepMs: options.step };
+      const request = {
+        series: name,
+        fromMs: options.from ?? nowMs - 3_600_000,
+        toMs: options.to ?? nowMs,
+        stepMs: options.step ?? 0,
+      };
       await withDaemon(options, async (client) => {
         for await (const { series, unit, points } of client.queryHistory(request)) {
           if (options.json === true) chunks.push({ series, unit, points });
@@ -57,16 +62,19 @@ export function addHistoryCommand(program: Command, nowMs: number): void {
 
   withDaemonOptions(history.command('runs').description('Finished channels and calibration measurements.'))
     .addOption(
-      new Option('--origin <origin>', 'live, vod or calibration')
-        .argParser(oneOf('live', 'vod', 'calibration'))
-        .default(''),
+      new Option('--origin <origin>', 'live, vod or calibration').argParser(
+        oneOf('live', 'vod', 'calibration'),
+      ),
     )
-    .option('--since <time>', 'ISO time, or how long ago', moment(nowMs), 0)
+    .option('--since <time>', 'ISO time, or how long ago', moment(nowMs))
     .addHelpText('after', '\nExample:\n  corecast history runs --origin live --since 1d')
     .action(async (options: RunsOptions) => {
       const runs: Run__Output[] = [];
       await withDaemon(options, async (client) => {
-        for await (const { run } of client.listRuns({ origin: options.origin, sinceMs: options.since })) {
+        for await (const { run } of client.listRuns({
+          origin: options.origin ?? '',
+          sinceMs: options.since ?? 0,
+        })) {
           if (run !== null) runs.push(run);
         }
       });

@@ -34,8 +34,8 @@ export function addModelsCommand(program: Command): void {
 }
 
 interface TrainOptions extends DaemonOptions {
-  readonly seed: number;
-  readonly epochs: number;
+  readonly seed?: number;
+  readonly epochs?: number;
 }
 
 export function addTrainCommand(program: Command): void {
@@ -51,16 +51,18 @@ export function addTrainCommand(program: Command): void {
       '--seed <n>',
       'the same seed and history give the same model',
       integer(0, Number.MAX_SAFE_INTEGER),
-      0,
     )
-    .option('--epochs <n>', 'most passes over the data (default: the daemon’s)', integer(1, 10_000), 0)
+    .option('--epochs <n>', 'most passes over the data (default: the daemon’s)', integer(1, 10_000))
     .addHelpText('after', '\nExample:\n  corecast train')
     .action(async (options: TrainOptions) => {
       const bar = await progressBar('training', options.json !== true);
       let last: { model: Model__Output | null; promoted: boolean; reason: string } | undefined;
       try {
         await withDaemon(options, async (client) => {
-          for await (const step of client.trainModel({ seed: options.seed, maxEpochs: options.epochs })) {
+          for await (const step of client.trainModel({
+            seed: options.seed ?? 0,
+            maxEpochs: options.epochs ?? 0,
+          })) {
             const { epoch, maxEpochs, validationLoss, remainingSeconds, model, promoted, reason } = step;
             bar.update(
               epoch,

@@ -17,7 +17,7 @@ interface Options extends DaemonOptions {
   readonly crf?: string;
   readonly class?: ChannelClass;
   readonly exclusive?: true;
-  readonly cpus: number;
+  readonly cpus?: number;
   readonly priority?: number;
   readonly inputSignature?: Partial<VideoInput>;
 }
@@ -45,12 +45,7 @@ export function addPredictCommand(program: Command): void {
     .option('--crf <n>', 'output constant rate factor')
     .addOption(new Option('--class <class>', 'live or vod').argParser(oneOf('live', 'vod')))
     .option('--exclusive', 'as for run')
-    .option(
-      '--cpus <n>',
-      'exactly this many CPUs (default: as many as the forecast says)',
-      integer(1, 8192),
-      0,
-    )
+    .option('--cpus <n>', 'exactly this many CPUs (default: as many as the forecast says)', integer(1, 8192))
     .option('--priority <n>', 'importance among its class, 0 to 100', integer(0, 100))
     .addHelpText(
       'after',
@@ -75,7 +70,7 @@ export function addPredictCommand(program: Command): void {
           signature: signatureMessage(signature),
           channelClass: channelClassMessage(channelClass),
           exclusive: options.exclusive === true,
-          cpuCount: options.cpus,
+          cpuCount: options.cpus ?? 0,
           ...(options.priority === undefined ? {} : { priority: options.priority }),
         }),
       );

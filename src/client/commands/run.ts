@@ -12,13 +12,13 @@ import type { RunReport } from '../run.js';
 
 interface Options {
   readonly socket?: string;
-  readonly wait: number;
+  readonly wait?: number;
   readonly name?: string;
   readonly class?: ChannelClass;
   readonly priority?: number;
   readonly exclusive?: true;
-  readonly cpus: number;
-  readonly degrade: readonly string[];
+  readonly cpus?: number;
+  readonly degrade?: readonly string[];
   readonly require?: true;
   readonly runAnyway?: true;
   readonly probe: boolean;
@@ -39,12 +39,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     .argument('<command...>', 'the FFmpeg command line, after --')
     .passThroughOptions()
     .option('--socket <path>', "the daemon's socket (default: $CORECAST_SOCKET, or the built-in path)")
-    .option(
-      '--wait <time>',
-      'wait this long for room instead of being refused, such as 30s or 5m',
-      duration,
-      0,
-    )
+    .option('--wait <time>', 'wait this long for room instead of being refused, such as 30s or 5m', duration)
     .option('--name <text>', 'name of the channel in listings (default: the last output)')
     .addOption(
       new Option(
@@ -54,17 +49,11 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     )
     .option('--priority <n>', 'importance among its class, 0 to 100 (default: 50)', integer(0, 100))
     .option('--exclusive', 'whole cores with their SMT siblings, shared with nobody')
-    .option(
-      '--cpus <n>',
-      'exactly this many CPUs (default: as many as the forecast says)',
-      integer(1, 8192),
-      0,
-    )
+    .option('--cpus <n>', 'exactly this many CPUs (default: as many as the forecast says)', integer(1, 8192))
     .option(
       '--degrade <options>',
       'output options of the next cheaper rung, for when the host falls short; repeatable',
       collect,
-      [],
     )
     .option('--require', 'do not run without a reservation: fail if the daemon cannot give one')
     .option('--run-anyway', 'run unpinned even when the daemon refuses')
@@ -91,13 +80,13 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
       };
       const { ending, report } = await run(command, {
         socket: clientSocket(options.socket, process.env),
-        waitMs: options.wait,
+        waitMs: options.wait ?? 0,
         ...(options.name === undefined ? {} : { name: options.name }),
         ...(options.class === undefined ? {} : { channelClass: options.class }),
         ...(options.priority === undefined ? {} : { priority: options.priority }),
         exclusive: options.exclusive === true,
-        cpuCount: options.cpus,
-        degrade: options.degrade,
+        cpuCount: options.cpus ?? 0,
+        degrade: options.degrade ?? [],
         require: options.require === true,
         runAnyway: options.runAnyway === true,
         probe: options.probe,
