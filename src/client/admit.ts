@@ -75,7 +75,7 @@ function refused(error: CorecastError, request: AdmitRequest): Admission {
     'FFmpeg was not started; --run-anyway starts it unpinned',
   ];
   if (request.runAnyway)
-    return { kind: 'unpinned', why: `refused (${error.message}), running unpinned as asked` };
+    return { kind: 'unpinned', why: `${error.message}; running unpinned as asked` };
   throw new ExitError(EXIT.tryLater, error.message, hints);
 }
 
