@@ -1,11 +1,32 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * Two groups, one after the other: what needs no particular peace runs on both CPUs of the smallest host there is; what
+ * runs daemons, encoders and kernel work runs alone, because a neighbour's load is what it measures and reacts to.
+ */
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // Two CPUs are the smallest host there is; tests of timing compare ratios and want no neighbours.
-    maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'quick',
+          include: ['test/{unit,property,simulation}/**/*.test.ts'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'host',
+          include: ['test/{native,integration}/**/*.test.ts'],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });

@@ -172,6 +172,10 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       config: () => config,
       active,
       usage: (id) => recorder.usage(id),
+      idleCores: (held) => {
+        const busy = monitor.latest()?.busyByCpu;
+        return sum(held.map(({ cpu }) => 1 - (busy?.get(cpu) ?? 1)));
+      },
       reforecast: async (id) => {
         const request = reservations.requestOf(id);
         const held = reservations.get(id)?.cpus.length ?? 0;

@@ -4,7 +4,7 @@ import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { CpuShare, Reservation } from '../reservation/reservation.js';
 import type { ChannelUsage, Directive } from '../rpc/control.js';
-import { type ChannelView, deviationOf, type Place, type Plan, plan } from './plan.js';
+import { type ChannelView, deviationOf, LATE_SPEED, type Place, type Plan, plan } from './plan.js';
 
 /** What the adjuster reads and the levers that it may pull. */
 export interface AdjusterDeps {
@@ -13,6 +13,8 @@ export interface AdjusterDeps {
   config(): Config;
   active(): readonly Reservation[];
   usage(id: string): ChannelUsage | undefined;
+  /** The idle shares of these CPUs over the last tick, summed. */
+  idleCores(cpus: readonly CpuShare[]): number;
   /** The 0.9 quantile of a fresh forecast for the running channel, cores; undefined when there is none. */
   reforecast(id: string): Promise<number | undefined>;
   place(reservation: Reservation, sharesMilli: readonly number[]): readonly CpuShare[] | undefined;
@@ -32,6 +34,9 @@ interface Watch {
   readonly demandByRung: (number | undefined)[];
   busy: boolean;
 }
+
+/** Of the newest tick in the running mean of a rung's demand: the burst at an encoder's start is soon forgotten. */
+const DEMAND_WEIGHT = 0.1;
 
 /**
  * Looks at every running channel once a tick: the cheap comparison each time, the plan only while something is off or
@@ -69,7 +74,7 @@ export class Adjuster {
     const now = clock.monotonicMs();
     const watch = this.#watchOf(reservation, now);
     if (watch.busy) return undefined;
-    const view = viewOf(reservation, usage, watch, now);
+    const view = this.#viewOf(reservation, usage, watch, now);
     if (deviationOf(view) === undefined) {
       watch.deviatingSinceMs = undefined;
       watch.calmSinceMs ??= now;
@@ -77,8 +82,10 @@ export class Adjuster {
       watch.calmSinceMs = undefined;
       watch.deviatingSinceMs ??= now;
     }
-    const demand = usage.usageCores / Math.min(1, Math.max(usage.speed ?? 1, 0.25));
-    watch.demandByRung[reservation.rung] = Math.max(watch.demandByRung[reservation.rung] ?? 0, demand);
+    if (view.speed >= LATE_SPEED) {
+      const before = watch.demandByRung[reservation.rung] ?? usage.usageCores;
+      watch.demandByRung[reservation.rung] = before + DEMAND_WEIGHT * (usage.usageCores - before);
+    }
     const { adjust, limits } = this.#deps.config();
     const planLimits = {
       headroom: limits.headroom,
@@ -87,7 +94,7 @@ export class Adjuster {
       cooldownMs: adjust.cooldown_ms,
     };
     const place: Place = (shares) => this.#deps.place(reservation, shares);
-    const next = plan(viewOf(reservation, usage, watch, now), planLimits, place);
+    const next = plan(this.#viewOf(reservation, usage, watch, now), planLimits, place);
     if (next.action === 'none') return undefined;
     if (next.action === 'overloaded') return next.reason;
     if (adjust.dry_run || !adjust.enabled) {
@@ -163,26 +170,27 @@ export class Adjuster {
   }
 
   #setOverload(reason: string): void {
-    if (reason === this.#overload) return;
+    const changed = (reason === '') !== (this.#overload === '');
     this.#overload = reason;
-    this.#deps.overloaded(reason);
+    if (changed) this.#deps.overloaded(reason);
   }
-}
 
-function viewOf(reservation: Reservation, usage: ChannelUsage, watch: Watch, now: number): ChannelView {
-  return {
-    reserved: reservation.cpus,
-    live: reservation.channelClass === 'live',
-    rung: reservation.rung,
-    ladderRungs: reservation.ladderRungs,
-    usageCores: usage.usageCores,
-    speed: usage.speed ?? 1,
-    lagSeconds: usage.lagSeconds ?? 0,
-    forecastQ90Cores: usage.forecastQ90Cores,
-    admittedMilli: watch.admittedMilli,
-    demandByRung: watch.demandByRung,
-    deviatingMs: watch.deviatingSinceMs === undefined ? 0 : now - watch.deviatingSinceMs,
-    calmMs: watch.calmSinceMs === undefined ? 0 : now - watch.calmSinceMs,
-    sinceChangeMs: now - watch.changedAtMs,
-  };
+  #viewOf(reservation: Reservation, usage: ChannelUsage, watch: Watch, now: number): ChannelView {
+    return {
+      reserved: reservation.cpus,
+      live: reservation.channelClass === 'live',
+      rung: reservation.rung,
+      ladderRungs: reservation.ladderRungs,
+      usageCores: usage.usageCores,
+      speed: usage.speed ?? 1,
+      lagSeconds: usage.lagSeconds ?? 0,
+      forecastQ90Cores: usage.forecastQ90Cores,
+      admittedMilli: watch.admittedMilli,
+      demandByRung: watch.demandByRung,
+      idleCores: this.#deps.idleCores(reservation.cpus),
+      deviatingMs: watch.deviatingSinceMs === undefined ? 0 : now - watch.deviatingSinceMs,
+      calmMs: watch.calmSinceMs === undefined ? 0 : now - watch.calmSinceMs,
+      sinceChangeMs: now - watch.changedAtMs,
+    };
+  }
 }

@@ -20,8 +20,10 @@ export interface ChannelView {
   readonly forecastQ90Cores: number;
   /** Least it may shrink to: what was reserved at admission, thousandths. */
   readonly admittedMilli: number;
-  /** Demand seen at each rung it has run at, cores; index = rung. */
+  /** Cores used at each rung while it kept real time; index = rung. Undefined where it never did. */
   readonly demandByRung: readonly (number | undefined)[];
+  /** What its CPUs have left, everybody's work counted: the sum of their idle shares, cores. */
+  readonly idleCores: number;
   /** How long it has deviated / been calm / since its last change, milliseconds. */
   readonly deviatingMs: number;
   readonly calmMs: number;
@@ -117,8 +119,9 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
 
 function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
   if (channel.rung > 0) {
-    // What the better rung cost when it was left; twice the present demand when it never ran.
-    const demand = channel.demandByRung[channel.rung - 1] ?? demandOf(channel) * 2;
+    const demand = channel.demandByRung[channel.rung - 1] ?? channel.forecastQ90Cores;
+    // The ledger knows only who reserved; a neighbour that did not would push the channel down again.
+    if (demand - channel.usageCores > channel.idleCores) return { action: 'none' };
     const needMilli = Math.max(Math.ceil((demand / (1 - limits.headroom)) * 1000), milliOf(channel.reserved));
     const cpus = placeSpread(needMilli, channel.reserved.length, place);
     if (cpus === undefined) return { action: 'none' };

@@ -24,7 +24,11 @@ export class LiveDaemon {
   readonly #clients: CorecastClient[] = [];
   readonly #wrappers: RunningCli[] = [];
 
-  constructor(more = '') {
+  /** `more`: further TOML. `cpus`: the CPUs that the daemon may hand out, by its own affinity. */
+  constructor(
+    more = '',
+    readonly cpus = '',
+  ) {
     if (!existsSync(DAEMON)) throw new Error(`${DAEMON} is missing: npm run build`);
     const daemon = [
       '[daemon]',
@@ -47,9 +51,9 @@ export class LiveDaemon {
   }
 
   async start(): Promise<this> {
-    const child = spawn(process.execPath, [DAEMON, '--config', this.config], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const command = [process.execPath, DAEMON, '--config', this.config];
+    if (this.cpus !== '') command.unshift('taskset', '-c', this.cpus);
+    const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#said += text;
     });

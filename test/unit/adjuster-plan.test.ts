@@ -15,6 +15,7 @@ const steady: ChannelView = {
   forecastQ90Cores: 0.4,
   admittedMilli: 500,
   demandByRung: [0.38],
+  idleCores: 0.5,
   deviatingMs: 0,
   calmMs: 0,
   sinceChangeMs: 60_000,
@@ -85,6 +86,8 @@ describe('plan', () => {
     expect(plan(degraded, limits, roomFor(700)).action).toBe('none');
     expect(plan(degraded, limits, roomFor(750))).toMatchObject({ action: 'restore', rung: 0 });
     expect(plan({ ...degraded, calmMs: 29_000 }, limits, roomFor(750)).action).toBe('none');
+    // Room in the ledger, but somebody who never reserved uses the CPU: the better rung would fall back at once.
+    expect(plan({ ...degraded, idleCores: 0.3 }, limits, roomFor(750)).action).toBe('none');
   });
 
   it('shrinks back to what was admitted after a long calm, never below it', () => {
