@@ -1,14 +1,15 @@
 import type { NetworkShape } from '../forecast/network.js';
 import { createTrainer } from './lstm-addon.js';
 import type { Packed } from './normalisation.js';
-import { coverValidation } from './quantile-bias.js';
+import { coverAnswers } from './quantile-bias.js';
 import { seededRandom, shuffle } from './random.js';
 
 export interface FitOptions {
   readonly shape: NetworkShape;
   readonly seed: number;
   readonly maxEpochs: number;
-  readonly validationSources: number;
+  /** What the upper quantiles are made to cover; undefined: as they come out of training. */
+  readonly toCover: Packed | undefined;
   /** Changes the fresh weights before the first epoch: a warm start, or features without meaning cleared. */
   readonly prepare: (fresh: Float32Array) => Float32Array;
   /** Awaited after every epoch, so that messages can be sent and a parent's end noticed. */
@@ -29,14 +30,11 @@ export interface Fit {
 }
 
 const BATCH = 64;
-const LEARNING_RATE = 2e-3;
-const LEAST_LEARNING_RATE = 5e-5;
+const LEARNING_RATE = 7e-4;
+const LEAST_LEARNING_RATE = 2e-5;
 /** Epochs without a better validation loss before the rate is halved; three times as many in a row end the training. */
 const PATIENCE = 8;
 const WEIGHT_DECAY = 1e-2;
-
-/** A source counts once, however many rows it has: what covers one or two of them says nothing of the next. */
-const LEAST_SOURCES_TO_COVER = 3;
 
 /** Early stopping on the validation part. The same rows, seed and instruction set give the same bits. */
 export async function fitNetwork(training: Packed, validation: Packed, options: FitOptions): Promise<Fit> {
@@ -71,8 +69,8 @@ export async function fitNetwork(training: Packed, validation: Packed, options: 
     if (sinceBetter >= 3 * PATIENCE || rate < LEAST_LEARNING_RATE) break;
   }
   trainer.setWeights(best.weights);
-  if (options.validationSources < LEAST_SOURCES_TO_COVER) return best;
-  return { ...best, weights: coverValidation(trainer, options.shape, validation) };
+  if (options.toCover === undefined) return best;
+  return { ...best, weights: coverAnswers(trainer, options.shape, options.toCover) };
 }
 
 /** One set of buffers for all full batches. */

@@ -16,7 +16,7 @@ import { buildDataset, type Dataset } from './dataset.js';
 import { type EpochReport, type Fit, fitNetwork } from './fit.js';
 import { createTrainer, weightsFromBytes, weightsToBytes } from './lstm-addon.js';
 import { lstmLayout } from './lstm-layout.js';
-import { type Normalisation, normalisationOf, pack } from './normalisation.js';
+import { type Normalisation, normalisationOf, type Packed, pack } from './normalisation.js';
 import { writeOnnx } from './onnx-writer.js';
 import {
   costTable,
@@ -81,7 +81,7 @@ export async function makeModel(
       shape,
       seed: job.seed,
       maxEpochs: job.maxEpochs,
-      validationSources: dataset.validation.sources.length,
+      toCover: toCover(dataset, normalisation),
       prepare: start.prepare,
       onEpoch,
     },
@@ -122,6 +122,18 @@ export async function makeModel(
     testRows: testRows.length,
     testSources: dataset.test.sources,
   };
+}
+
+/** A source counts once, however many rows it has: what covers one or two of them says nothing of the next. */
+const LEAST_SOURCES_TO_COVER = 3;
+
+/** Measured rows only: an imagined one repeats the demand of another. */
+function toCover({ validation }: Dataset, normalisation: Normalisation): Packed | undefined {
+  if (validation.sources.length < LEAST_SOURCES_TO_COVER) return undefined;
+  return pack(
+    validation.rows.filter(({ imagined }) => !imagined),
+    normalisation,
+  );
 }
 
 /** Follows from what the model computes: training that ends at the same weights gives the same id. */

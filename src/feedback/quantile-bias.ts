@@ -13,12 +13,12 @@ const LARGEST_BIAS = 2;
  * 0.9 and 0.99 of them (split conformal prediction, Lei et al. 2018, inside the softplus so that quantiles still cannot
  * cross). What then remains is corrected online (forecast/calibration).
  */
-export function coverValidation(trainer: LstmTrainer, shape: NetworkShape, validation: Packed): Float32Array {
+export function coverAnswers(trainer: LstmTrainer, shape: NetworkShape, unseen: Packed): Float32Array {
   const weights = trainer.weights();
   const { outBias } = lstmLayout(shape);
-  const quantiles = trainer.predict(validation.sequence, validation.fixed, validation.count);
+  const quantiles = trainer.predict(unseen.sequence, unseen.fixed, unseen.count);
   for (let target = 0; target < shape.targets; target++) {
-    const answers = answersOf(quantiles, validation, shape.targets, target);
+    const answers = answersOf(quantiles, unseen, shape.targets, target);
     if (answers.length < LEAST_ANSWERS) continue;
     const bias90 = biasFor(
       QUANTILES[1],

@@ -20,6 +20,8 @@ import { madeRuns } from '../support/training-runs.js';
 vi.setConfig({ testTimeout: 120_000 });
 
 const RUNS = madeRuns({ seed: 1, sources: 8, runsPerSource: 5, samples: 16 });
+/** Enough unseen sources for a verdict that is no luck. */
+const MANY = madeRuns({ seed: 2, sources: 30, runsPerSource: 3, samples: 16 });
 const FOREVER = 1_000_000;
 const JOB: TrainingJob = { seed: 1, maxEpochs: 5, origin: 'history', trainedMs: 1_760_000_000_000 };
 
@@ -146,9 +148,13 @@ describe('training on the history', () => {
   });
 
   it('replaces a model that no longer fits, and says by how much it is better', async () => {
-    const baseline = await makeModel(RUNS.map(halfTheDemand), { ...JOB, origin: 'baseline' }, async () => {});
+    const baseline = await makeModel(
+      MANY.map(halfTheDemand),
+      { ...JOB, maxEpochs: 30, origin: 'baseline' },
+      async () => {},
+    );
     const registry = await registryAt(baseline);
-    const { promoted, reason, model } = await trained({ registry, maxEpochs: 40 });
+    const { promoted, reason, model } = await trained({ registry, runs: stream(MANY), maxEpochs: 60 });
     expect(reason).toMatch(/^promoted: pinball loss [\d.]+ and coverage \d+ % against pinball loss/);
     expect(promoted).toBe(true);
     expect(registry.inUse()?.card.id).toBe(model.card.id);
@@ -156,7 +162,7 @@ describe('training on the history', () => {
     const methods = model.card.scores.map(({ method }) => method);
     expect(methods).toEqual(expect.arrayContaining(['lstm', 'incumbent', 'incumbent_running']));
     // Trained again at once from its own weights, nothing is gained.
-    const again = await trained({ registry, maxEpochs: 1 });
+    const again = await trained({ registry, runs: stream(MANY), maxEpochs: 1 });
     expect(again.reason).toMatch(/^not promoted: /);
     expect(registry.inUse()?.card.id).toBe(model.card.id);
     registry.close();
