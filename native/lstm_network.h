@@ -14,7 +14,10 @@
 #include <cstring>
 #include <limits>
 
+#include "lstm_adam.h"
+#include "lstm_flush_denormals.h"
 #include "lstm_layout.h"
+#include "lstm_pinball.h"
 #include "lstm_random.h"
 
 namespace corecast {
@@ -32,7 +35,7 @@ class Network final : public LstmEngine<Scalar> {
 
  public:
   Network(const LstmShape& shape, const LstmOptions& options)
-      : shape_(shape), options_(options), layout_(shape), parameters_(4, layout_.size) {
+      : shape_(shape), options_(options), layout_(shape), parameters_(2, layout_.size), adam_(layout_.size) {
     initialise();
   }
 
@@ -41,15 +44,12 @@ class Network final : public LstmEngine<Scalar> {
   const Scalar* gradient() const override { return parameters_.part(1); }
   const char* instruction_set() const override { return CORECAST_KERNEL_NAME; }
 
-  void reset_optimiser() override {
-    std::memset(parameters_.part(2), 0, 2 * parameters_.stride() * sizeof(Scalar));
-    steps_taken_ = 0;
-  }
+  void reset_optimiser() override { adam_.forget(); }
 
   double step(const LstmBatch<Scalar>& batch, double learning_rate) override {
     const FlushDenormals flush;
     const double loss = backward(batch);
-    if (std::isfinite(loss)) adam(learning_rate);
+    if (std::isfinite(loss)) update(learning_rate);
     return loss;
   }
 
@@ -220,7 +220,7 @@ class Network final : public LstmEngine<Scalar> {
   // Mean pinball loss over the known targets, and with `differentiate` its derivative by raw_ into d_raw_.
   double pinball(const LstmBatch<Scalar>& batch, bool differentiate) {
     const Index B = batch.size, K = shape_.targets, outputs = shape_.outputs();
-    const size_t known = known_targets(batch);
+    const size_t known = known_targets(batch.target, B * K);
     const Scalar weight = known == 0 ? Scalar(0) : Scalar(1) / static_cast<Scalar>(3 * known);
     // d softplus / dx is the logistic function.
     if (differentiate) Row(d_raw_.data, B * outputs) = ConstRow(raw_.data, B * outputs).logistic();
@@ -232,54 +232,14 @@ class Network final : public LstmEngine<Scalar> {
     return known == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(3 * known);
   }
 
-  static double pinball_row(const Scalar* __restrict raw, const Scalar* __restrict plus,
-                            const Scalar* __restrict target, Index K, Scalar weight,
-                            Scalar* __restrict d_raw) {
-    Scalar sum = 0;
-#pragma GCC ivdep  // the three planes lie K apart
-    for (Index k = 0; k < K; k++) {
-      const bool known = target[k] == target[k];
-      const Scalar q50 = raw[k], q90 = q50 + plus[K + k], q99 = q90 + plus[2 * K + k];
-      const Scalar y = known ? target[k] : Scalar(0);
-      const Scalar mask = known ? Scalar(1) : Scalar(0);
-      const Scalar slope50 = mask * (y > q50 ? Scalar(-0.5) : Scalar(0.5));
-      const Scalar slope90 = mask * (y > q90 ? Scalar(-0.9) : Scalar(0.1));
-      const Scalar slope99 = mask * (y > q99 ? Scalar(-0.99) : Scalar(0.01));
-      sum += slope50 * (q50 - y) + slope90 * (q90 - y) + slope99 * (q99 - y);
-      d_raw[k] = weight * (slope50 + slope90 + slope99);
-      d_raw[K + k] *= weight * (slope90 + slope99);
-      d_raw[2 * K + k] *= weight * slope99;
-    }
-    return static_cast<double>(sum);
-  }
-
-  size_t known_targets(const LstmBatch<Scalar>& batch) const {
-    const Index count = static_cast<Index>(batch.size) * shape_.targets;
-    size_t known = 0;
-    for (Index i = 0; i < count; i++) known += batch.target[i] == batch.target[i] ? 1 : 0;
-    return known;
-  }
-
-  // Kingma & Ba 2015 with decoupled weight decay (Loshchilov & Hutter 2019) and the gradient's norm clipped.
-  void adam(double learning_rate) {
-    const double norm = std::sqrt(static_cast<double>(ConstRow(gradient(), layout_.size).square().sum()));
-    if (!std::isfinite(norm)) return;
-    const bool clip = options_.clip_norm > 0 && norm > options_.clip_norm;
-    const Scalar scale = static_cast<Scalar>(clip ? options_.clip_norm / norm : 1.0);
-    steps_taken_++;
-    const double rate =
-        learning_rate * std::sqrt(1 - std::pow(kBeta2, steps_taken_)) / (1 - std::pow(kBeta1, steps_taken_));
+  // Decoupled weight decay (Loshchilov & Hutter 2019), on weights and not on biases.
+  void update(double learning_rate) {
     const Scalar decay = static_cast<Scalar>(1 - learning_rate * options_.weight_decay);
+    if (!adam_.update(gradient(), weights(), learning_rate, options_.clip_norm)) return;
     for (const LstmTensor* t :
          {&layout_.gates, &layout_.embed1, &layout_.embed2, &layout_.head, &layout_.out}) {
       Row(weights() + t->offset, t->size()) *= decay;
     }
-    const Index size = static_cast<Index>(layout_.size);
-    const ConstRow g(gradient(), size);
-    Row w(weights(), size), m(parameters_.part(2), size), v(parameters_.part(3), size);
-    m = Scalar(kBeta1) * m + (Scalar(1 - kBeta1) * scale) * g;
-    v = Scalar(kBeta2) * v + (Scalar(1 - kBeta2) * scale * scale) * g.square();
-    w -= static_cast<Scalar>(rate) * m / (v.sqrt() + Scalar(kEpsilon));
   }
 
   // --- small pieces ---
@@ -316,7 +276,7 @@ class Network final : public LstmEngine<Scalar> {
 
   // --- memory ---
 
-  // Equal parts of one aligned allocation: weights, gradient, first and second moment.
+  // Equal parts of one aligned allocation: weights and gradient.
   class Parts {
    public:
     Parts(size_t parts, size_t size) : stride_((size + 15) / 16 * 16) {
@@ -324,7 +284,6 @@ class Network final : public LstmEngine<Scalar> {
     }
     Scalar* part(size_t i) { return memory_.data() + i * stride_; }
     const Scalar* part(size_t i) const { return memory_.data() + i * stride_; }
-    size_t stride() const { return stride_; }
 
    private:
     size_t stride_;
@@ -376,27 +335,11 @@ class Network final : public LstmEngine<Scalar> {
 
   static Index padded(Index size) { return (size + 15) / 16 * 16; }
 
-  // Adam's moments of dead units decay into denormal numbers, which cost a hundred cycles each on many CPUs.
-  class FlushDenormals {
-#ifdef __SSE2__
-   public:
-    FlushDenormals() : saved_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(saved_ | 0x8040); }
-    ~FlushDenormals() { __builtin_ia32_ldmxcsr(saved_); }
-    FlushDenormals(const FlushDenormals&) = delete;
-    FlushDenormals& operator=(const FlushDenormals&) = delete;
-
-   private:
-    unsigned saved_;
-#endif
-  };
-
-  static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
-
   const LstmShape shape_;
   const LstmOptions options_;
   const LstmLayout layout_;
   Parts parameters_;
-  double steps_taken_ = 0;
+  Adam<Scalar> adam_;
   int capacity_ = 0;
   Eigen::Array<Scalar, Eigen::Dynamic, 1> arena_;
   Buffer joined_, gates_, cell_, cell_tanh_, embed_, joint_, head_, raw_, plus_, d_raw_, d_head_, d_joint_,
