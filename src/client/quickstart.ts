@@ -141,7 +141,20 @@ async function transcode(
   ];
   const wrapper = start(process.execPath, [
     join(dist, 'client/cli.js'),
-    ...['run', '--socket', socket, '--require', '--class', 'live', '--name', name, '--', ...command],
+    ...[
+      'run',
+      '--socket',
+      socket,
+      '--require',
+      '--class',
+      'live',
+      '--wait',
+      '60',
+      '--name',
+      name,
+      '--',
+      ...command,
+    ],
   ]);
   const ended = once(wrapper, 'exit') as Promise<[number | null]>;
   const seen = await follow(client, name, ended);
