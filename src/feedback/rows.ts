@@ -160,7 +160,8 @@ function bucketsOf(run: Run, anchorS: number): readonly (readonly number[])[] {
 }
 
 function channelState({ demandCores, ingressBps, speed }: RunSample): ChannelState {
-  return { cores: demandCores, ingressBps, speed };
+  // Windows speak of wall time: a channel at speed 0.8 does 0.8 of its demand.
+  return { cores: demandCores * speed, ingressBps, speed };
 }
 
 function commonOf(run: Run, cost: number) {
