@@ -37,6 +37,8 @@ export interface ControlParts {
   readonly forecaster: Forecaster;
   readonly registry: ModelRegistry;
   readonly ingress: IngressReports;
+  /** Resolves at the monitor's first sample: nobody is admitted to a host that was not looked at. */
+  readonly measured: Promise<void>;
   topology(): Topology;
   speedFactor(): number;
   closedReason(): string;
@@ -68,8 +70,12 @@ const NOTHING: Signature = {
 export function createControl(parts: ControlParts): Control {
   const { reservations, recorder, history, registry, channels } = parts;
   return {
-    predict: (request: ChannelRequest) => reservations.predict(request),
+    async predict(request: ChannelRequest) {
+      await parts.measured;
+      return reservations.predict(request);
+    },
     async reserve(call: ReserveCall, peer: Peer, signal: AbortSignal) {
+      await parts.measured;
       const began = parts.clock.monotonicMs();
       const reserved = await reservations.reserve(call, peer, signal);
       if (call.waitMs === 0) parts.onReserved((parts.clock.monotonicMs() - began) / 1000);

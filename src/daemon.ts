@@ -17,9 +17,10 @@ import { openHistory } from './history/store.js';
 import { createMetrics } from './http/metrics.js';
 import { startHttpServer } from './http/server.js';
 import { carryTotals } from './http/totals.js';
-import { type Clock, systemClock } from './lib/clock.js';
+import { systemClock } from './lib/clock.js';
 import { parseCpuset } from './lib/cpuset.js';
 import { messageOf } from './lib/errors.js';
+import { shortIds } from './lib/ids.js';
 import type { HostAddon } from './lib/native.js';
 import { type Inventory, readInventory } from './monitor/inventory.js';
 import { createMonitor } from './monitor/monitor.js';
@@ -33,6 +34,7 @@ import { createReservations } from './reservation/reservations.js';
 import { systemScheduler } from './reservation/scheduler.js';
 import { startRpcServer } from './rpc/server.js';
 import { takeInheritedSocket } from './rpc/unix-socket.js';
+import { tellSystemd } from './systemd.js';
 import { describeTopology } from './topology/describe.js';
 import { readTopology } from './topology/read.js';
 
@@ -122,6 +124,13 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       log,
     });
 
+    const measured = new Promise<void>((resolve) => {
+      const forget = monitor.onTick(() => {
+        forget();
+        resolve();
+      });
+    });
+
     // Reservations
     let overload = '';
     const pinning = createPinning({ addon });
@@ -152,7 +161,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
           return history.putDecision(decision);
         },
       },
-      newId: shortIds(clock),
+      newId: shortIds(() => clock.nowMs(), randomBytes),
     });
     const active = () => reservations.list(false).filter(({ process }) => process !== undefined);
     const reservedMilli = () => sum(reservations.occupancy().milli.values());
@@ -265,6 +274,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       forecaster,
       registry,
       ingress,
+      measured,
       topology: () => topology,
       speedFactor: () => forecaster.speedFactor().costTable,
       closedReason: () => overload,
@@ -361,34 +371,12 @@ async function closeAll(closers: (() => Promise<void> | void)[], log: Logger): P
   }
 }
 
-/** READY=1 now, WATCHDOG=1 at half the unit's WatchdogSec from the event loop: a daemon that hangs is restarted. */
-function tellSystemd(addon: HostAddon, log: Logger): () => void {
-  if (!addon.notify('READY=1')) return () => {};
-  const watchdogUs = Number(process.env['WATCHDOG_USEC'] ?? 0);
-  const timer = watchdogUs > 0 ? setInterval(() => addon.notify('WATCHDOG=1'), watchdogUs / 2000) : undefined;
-  log.info({ watchdogMs: watchdogUs / 1000 }, 'told systemd that it is ready');
-  return () => {
-    clearInterval(timer);
-    addon.notify('STOPPING=1');
-  };
-}
-
 function hostNow(monitor: Monitor): HostNow {
   const sample = monitor.latest();
   return {
     window: monitor.window(),
     now: sample?.state,
     memory: sample && { availableBytes: sample.memoryAvailableBytes, totalBytes: sample.memoryTotalBytes },
-  };
-}
-
-/** Short, unique, ascending: milliseconds and a counter in base 36, and chance so that two daemons differ. */
-function shortIds(clock: Clock): () => string {
-  let count = 0;
-  return () => {
-    count = (count + 1) % 1_296;
-    const chance = randomBytes(2).toString('hex');
-    return `${clock.nowMs().toString(36)}${count.toString(36).padStart(2, '0')}${chance}`;
   };
 }
 
