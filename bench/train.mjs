@@ -76,6 +76,7 @@ export async function run({ python } = {}) {
 
 /** Largest difference over random weights, inputs and batches of 1, 7 and 64. */
 async function parity(shape) {
+  process.env.ORT_DISABLE_TELEMETRY = '1';
   const { InferenceSession, Tensor } = createRequire(import.meta.url)('onnxruntime-node');
   let worst = 0;
   for (const seed of [1, 2, 3, 4, 5]) {

@@ -143,8 +143,13 @@ function checkOutput(card: ModelCard, output: Float32Array, batch: number): void
     ]);
 }
 
-/** onnxruntime's own session. The library is loaded by the first call: 20 MB that a host without a model does not need. */
+/**
+ * onnxruntime's own session. The library is loaded by the first call: 20 MB that a host without a model does not need.
+ * Since 1.30 it reports its use to its maker over the network and keeps a database for that in $HOME; a host's daemon
+ * tells nobody anything. It reads the variable once, when it starts.
+ */
 export const onnxSession: SessionFactory = async (onnx, card) => {
+  process.env['ORT_DISABLE_TELEMETRY'] = '1';
   const { InferenceSession, Tensor } = require('onnxruntime-node') as typeof import('onnxruntime-node');
   const session = await InferenceSession.create(onnx, {
     executionProviders: ['cpu'],
