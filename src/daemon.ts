@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { cpus, hostname, uptime } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { Adjuster } from './adjuster/adjuster.js';
@@ -69,14 +70,14 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
   const closers: (() => Promise<void> | void)[] = [];
   const say = (part: string) => (line: string) => log.warn({ part }, line);
 
-  const readHost = () =>
+  const readHost = (housekeeping: string) =>
     readTopology({
       sysRoot: SYS,
       procRoot: PROC,
       allowed: addon.getThreadAffinity(0),
-      housekeeping: config.cpus.housekeeping === 'auto' ? 'auto' : parseCpuset(config.cpus.housekeeping),
+      housekeeping: housekeeping === 'auto' ? 'auto' : parseCpuset(housekeeping),
     });
-  let topology = readHost();
+  let topology = readHost(config.cpus.housekeeping);
   log.info({ part: 'topology' }, describeTopology(topology));
 
   try {
@@ -97,6 +98,10 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     const registry = await openRegistry({ directory: join(stateDir, 'models'), baseline: BASELINE, clock });
     closers.push(() => registry.close());
     registry.problems().forEach(say('models'));
+    const inUse = registry.inUse()?.card;
+    if (inUse === undefined)
+      log.warn({ part: 'models' }, 'no model is in use; forecasts come from the fallbacks');
+    else log.info({ part: 'models', model: inUse.id, origin: inUse.origin }, 'the model in use');
     const forecaster = await createForecaster({
       registry,
       history,
@@ -341,16 +346,17 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
 
     return {
       reload(next) {
-        config = {
-          ...config,
-          limits: next.limits,
-          leases: next.leases,
-          adjust: next.adjust,
-          cpus: next.cpus,
-        };
-        topology = readHost();
+        // First, because it throws: a configuration is applied whole or not at all.
+        topology = readHost(next.cpus.housekeeping);
+        const { limits, leases, adjust, cpus } = next;
+        config = { ...config, limits, leases, adjust, cpus };
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);
+        const waiting = (Object.keys(next) as (keyof Config)[]).filter(
+          (section) => !isDeepStrictEqual(next[section], config[section]),
+        );
+        if (waiting.length > 0)
+          log.warn({ part: 'config', sections: waiting }, 'changes in these sections wait for a restart');
       },
       stop: () => closeAll(closers, log),
     };
