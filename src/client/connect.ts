@@ -87,6 +87,8 @@ export interface CorecastClient {
 
 /** Listings of thousands of reservations are larger than grpc-js' own 4 MiB. */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+/** As proto/corecast/v1/reservation.proto bounds wait_ms. */
+const MAX_WAIT_MS = 86_400_000;
 
 /**
  * Connects, or says at once why not: grpc-js alone would retry a missing socket until the deadline, and the wrapper has an
@@ -121,7 +123,9 @@ export async function connect(options: ConnectOptions): Promise<CorecastClient> 
   return {
     predict: (request, o) => call(o, (g, done) => reservations.get().predict(request, g, done)),
     reserve: (request, o) => {
-      const limit = (o?.timeoutMs ?? timeoutMs) + Number(request.waitMs ?? 0);
+      // grpc-js cannot count further than some thousand years; the daemon says that this is too long.
+      const waitMs = Math.min(Number(request.waitMs ?? 0), MAX_WAIT_MS);
+      const limit = (o?.timeoutMs ?? timeoutMs) + waitMs;
       return call({ ...o, timeoutMs: limit }, (g, done) => reservations.get().reserve(request, g, done));
     },
     attach: (request, o) => call(o, (g, done) => reservations.get().attach(request, g, done)),
