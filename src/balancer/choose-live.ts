@@ -101,6 +101,11 @@ function tooLarge(input: DecideInput, index: OccupancyIndex, candidate: Candidat
   const most = largestOnEmptyHost(index, cpus, input.request.exclusive);
   const demandMilli = Math.floor(Math.min(most * (1 - headroom), host_load * index.capacityMilli));
   const which = input.request.cpuCount > 0 ? `on the ${count(cpus, 'CPU')} it asked for` : 'on this host';
+  const schedulable = input.topology.schedulable.length;
+  if (cpus > schedulable) {
+    const text = `asks for ${count(cpus, 'CPU')}, more than the ${schedulable} this host has even when empty: ask for fewer`;
+    return { code: 'TOO_LARGE', text, needed: cpus, available: schedulable, unit: 'cpus', passed: false };
+  }
   return {
     code: 'TOO_LARGE',
     text:
