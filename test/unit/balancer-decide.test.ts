@@ -115,7 +115,7 @@ describe('a live request', () => {
     const input = decideInput(TWO, 0.5, { request: channelRequest({ cpuCount: 3 }) });
     expect(decide(input).waitingHelps).toBe(false);
     expect(failed(input)).toContain('TOO_LARGE');
-    expect(textOf(input, 'TOO_LARGE')).toContain('on the 3 CPUs it asked for');
+    expect(textOf(input, 'TOO_LARGE')).toContain('asks for 3 CPUs, more than the 2 this host has');
   });
 
   it('counts SMT siblings as less than two cores', () => {
