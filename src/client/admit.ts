@@ -74,8 +74,7 @@ function refused(error: CorecastError, request: AdmitRequest): Admission {
       : `ask again in ${(retryAfterMs / 1000).toFixed(retryAfterMs < 10_000 ? 1 : 0)} s, or let the daemon wait for room: --wait 60`,
     'FFmpeg was not started; --run-anyway starts it unpinned',
   ];
-  if (request.runAnyway)
-    return { kind: 'unpinned', why: `${error.message}; running unpinned as asked` };
+  if (request.runAnyway) return { kind: 'unpinned', why: `${error.message}; running unpinned as asked` };
   throw new ExitError(EXIT.tryLater, error.message, hints);
 }
 

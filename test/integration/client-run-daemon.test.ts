@@ -79,9 +79,7 @@ describe.skipIf(!haveFfmpeg)('corecast run with a daemon', { timeout: 120_000 },
     const options = ['run', '--socket', world.rpc.socket];
     const refused = await runCli(world.cli, [...options, '--', ...command]);
     expect(refused.code).toBe(75);
-    expect(refused.stderr).toMatch(
-      /^corecast: all 4 CPUs are reserved\ncorecast: ask again in 1\.5 s/,
-    );
+    expect(refused.stderr).toMatch(/^corecast: all 4 CPUs are reserved\ncorecast: ask again in 1\.5 s/);
     expect(existsSync(out)).toBe(false);
     const anyway = await runCli(world.cli, [...options, '--run-anyway', '--', ...command]);
     expect(anyway.code).toBe(0);
