@@ -206,7 +206,7 @@ export class ChannelRun {
     const wanted = this.#wanted!;
     this.#wanted = undefined;
     this.#restarting = true;
-    await this.#holder?.beat();
+    await this.#holder?.announce();
     const ending = await this.#process.stop(STOP_MS);
     // It may have come to its own end, or been told to end, while it was asked to make way.
     if (this.#stopping || ending.code === 0) return ending;

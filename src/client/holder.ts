@@ -32,6 +32,7 @@ export interface HolderOptions {
 }
 
 const HEARTBEAT_MS = 2_000;
+const ANSWER_MS = 2_000;
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 5_000;
 
@@ -44,6 +45,10 @@ export class Holder {
   readonly #stop = new AbortController();
   #session: SessionStream | undefined;
   #announced = false;
+  /** Messages sent and answered in this session, and who waits for an answer. */
+  #sent = 0;
+  #answers = 0;
+  readonly #awaited: { readonly number: number; readonly resolve: () => void }[] = [];
   readonly #done: Promise<void>;
 
   constructor(client: CorecastClient, options: HolderOptions) {
@@ -51,10 +56,23 @@ export class Holder {
     this.#done = this.#hold(client);
   }
 
-  /** Sends the state now, ahead of the next heartbeat. */
+  /**
+   * Sends the state now and waits until the daemon has taken it in: that a restart is announced must be durable there
+   * before the process ends. Without a daemon, or with a slow one, it gives up after ANSWER_MS.
+   */
+  async announce(): Promise<void> {
+    if (this.#session === undefined) return;
+    const answered = new Promise<void>((resolve) => {
+      this.#awaited.push({ number: this.#sent + 1, resolve });
+    });
+    await this.beat();
+    await Promise.race([answered, sleep(ANSWER_MS, undefined, { ref: false })]);
+  }
+
   async beat(): Promise<void> {
     const session = this.#session;
     if (session === undefined) return;
+    this.#sent++;
     const { lease, state } = this.#options;
     const { reservationId, token } = lease;
     const { rung, restarting, process, progress } = state();
@@ -117,18 +135,30 @@ export class Holder {
     const session = client.session();
     this.#session = session;
     this.#announced = false;
+    this.#sent = 0;
+    this.#answers = 0;
     const heartbeat = setInterval(() => void this.beat(), HEARTBEAT_MS);
     heartbeat.unref();
     try {
       void this.beat();
       for await (const message of session.messages) {
         onAnswer();
+        if (message.directive === null) this.#answered();
         lease.token = Math.max(lease.token, message.reservation?.token ?? 0);
         if (message.directive !== null) onDirective(message.directive);
       }
     } finally {
       clearInterval(heartbeat);
       this.#session = undefined;
+      for (const { resolve } of this.#awaited.splice(0)) resolve();
+    }
+  }
+
+  /** The daemon answers each message once, in order; directives come besides. */
+  #answered(): void {
+    this.#answers++;
+    while (this.#awaited[0] !== undefined && this.#awaited[0].number <= this.#answers) {
+      this.#awaited.shift()!.resolve();
     }
   }
 }

@@ -58,7 +58,7 @@ export function session(
 class LifeLine {
   private handle: SessionHandle | undefined;
   private reservationId = '';
-  private readonly tokens = new Set<number>();
+  private token = 0;
   /** As last told to the holder; directives repeat them. */
   private leaseDeadlineMs = 0;
   private reservation: Reservation | null = null;
@@ -77,8 +77,12 @@ class LifeLine {
     if (reservationId !== this.reservationId) {
       throw invalidField('reservation_id', reservationId, `${this.reservationId}, as the session began with`);
     }
-    if (!this.tokens.has(token)) {
-      throw new CorecastError('STALE_TOKEN', `token ${token} is not the one this session holds`);
+    // A newer token came to the holder by Attach; whether the session itself is still the latest, Control knows.
+    if (token < this.token) {
+      throw new CorecastError(
+        'STALE_TOKEN',
+        `token ${token} is older than ${this.token}, which this session began with`,
+      );
     }
     const answer = await this.handle.heartbeat({
       ...message,
@@ -86,7 +90,6 @@ class LifeLine {
     });
     this.leaseDeadlineMs = answer.leaseDeadlineMs;
     this.reservation = toReservation(answer.reservation);
-    this.tokens.add(answer.reservation.token);
     await this.send(null);
   }
 
@@ -97,7 +100,7 @@ class LifeLine {
 
   private openFor(reservationId: string, token: number): SessionHandle {
     this.reservationId = reservationId;
-    this.tokens.add(token);
+    this.token = token;
     return this.control.openSession(reservationId, token, this.context.peer, (directive) =>
       this.direct(directive),
     );
