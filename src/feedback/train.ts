@@ -14,6 +14,7 @@ export interface TrainOptions {
   readonly runs: AsyncIterable<Run>;
   readonly registry: ModelRegistry;
   readonly seed: number;
+  /** 0: DEFAULT_EPOCHS. */
   readonly maxEpochs: number;
   readonly signal: AbortSignal;
   /** CPUs to train on; empty: all. */
@@ -23,6 +24,8 @@ export interface TrainOptions {
   readonly childFile?: string;
 }
 
+/** A bound, not an aim: training stops when the validation part gains nothing any more (fit.ts). */
+const DEFAULT_EPOCHS = 200;
 const MOST_WEIGHTS_BYTES = 64 << 20;
 /** A registry changes hands between two trainings, never under one. */
 const training = new WeakSet<ModelRegistry>();
@@ -37,18 +40,19 @@ export async function* trainOnHistory(options: TrainOptions): AsyncGenerator<Tra
     throw new CorecastError('MODEL_BUSY', 'a training run is already under way; wait for it or cancel it');
   }
   training.add(registry);
+  const maxEpochs = options.maxEpochs || DEFAULT_EPOCHS;
   try {
     const incumbent = await modelInUse(registry);
     const job = {
       seed: options.seed,
-      maxEpochs: options.maxEpochs,
+      maxEpochs,
       origin: 'history' as const,
       trainedMs: options.clock.nowMs(),
       ...(incumbent === undefined ? {} : { incumbent }),
     };
     let last: Omit<TrainingProgress, 'result'> = {
       epoch: 0,
-      maxEpochs: options.maxEpochs,
+      maxEpochs,
       trainingLoss: 0,
       validationLoss: 0,
       remainingSeconds: 0,
@@ -56,7 +60,7 @@ export async function* trainOnHistory(options: TrainOptions): AsyncGenerator<Tra
     for await (const message of runTraining({ ...options, job })) {
       if (message.kind === 'epoch') {
         const { epoch, trainingLoss, validationLoss, remainingSeconds } = message;
-        last = { epoch, maxEpochs: options.maxEpochs, trainingLoss, validationLoss, remainingSeconds };
+        last = { epoch, maxEpochs, trainingLoss, validationLoss, remainingSeconds };
         yield last;
       } else {
         yield { ...last, remainingSeconds: 0, result: await conclude(registry, message.model, incumbent) };
