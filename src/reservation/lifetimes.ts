@@ -88,6 +88,7 @@ export class Lifetimes {
 
   /** Runs under the reservation's lock, again and again while the disk refuses; not at all once it has ended. */
   retry(id: string, run: (record: LedgerRecord) => Promise<unknown>): void {
+    let failures = 0;
     const attempt = async (): Promise<void> => {
       const record = this.#book.ledger.get(id);
       if (this.#stopped || record === undefined || hasEnded(record.reservation.state)) return;
@@ -95,7 +96,13 @@ export class Lifetimes {
         await run(record);
       } catch (error) {
         const again = isCorecastError(error, 'STORE_FAILED');
-        this.#deps.log.error({ id, again, error: messageOf(error) }, 'a reservation could not be changed');
+        // A full disk fails once a second and reservation; once is enough to be told.
+        const say = again && failures++ > 0 ? this.#deps.log.debug : this.#deps.log.error;
+        say.call(
+          this.#deps.log,
+          { id, again, error: messageOf(error) },
+          'a reservation could not be changed',
+        );
         if (again) this.#later(() => void this.#book.lock(id, attempt));
       }
     };
