@@ -109,15 +109,24 @@ export function createControl(parts: ControlParts): Control {
     query: (query: SeriesQuery) => history.query(query),
     seriesNames: () => history.seriesNames(),
     async recordRun(run, peer) {
-      requireTrusted(peer);
+      requireTrusted(peer, 'record calibration runs');
       await history.putRun(run);
       parts.onRun(run);
     },
     runs: (filter) => history.runs(filter),
     models: () => registry.list(),
-    train: (options, signal) => parts.train(options, signal),
-    promote: async (id) => infoOf(registry, (await registry.promote(id, 'by command')).id),
-    rollback: async () => infoOf(registry, (await registry.rollback()).id),
+    train(options, peer, signal) {
+      requireTrusted(peer, 'train models');
+      return parts.train(options, signal);
+    },
+    async promote(id, peer) {
+      requireTrusted(peer, 'change the model in use');
+      return infoOf(registry, (await registry.promote(id, 'by command')).id);
+    },
+    async rollback(peer) {
+      requireTrusted(peer, 'change the model in use');
+      return infoOf(registry, (await registry.rollback()).id);
+    },
   };
 }
 
@@ -179,11 +188,12 @@ async function infoOf(registry: ModelRegistry, id: string): Promise<ModelInfo> {
   return found;
 }
 
-/** Models learn from these measurements; whoever may write them may teach the daemon anything. */
-function requireTrusted(peer: Peer): void {
+/** Models decide every admission: whoever may change them, or what they learn from, may teach the daemon anything. */
+function requireTrusted(peer: Peer, what: string): void {
   if (peer.uid === 0 || peer.uid === process.getuid?.()) return;
+  const who = peer.uid === -1 ? 'a caller over TCP' : `uid ${peer.uid}`;
   throw new CorecastError(
     'PERMISSION_DENIED',
-    `uid ${peer.uid} may not record calibration runs: only root and the daemon's own user may`,
+    `${who} may not ${what}: only root and the daemon's own user may, over the unix socket`,
   );
 }

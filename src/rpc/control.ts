@@ -175,7 +175,12 @@ export interface Control {
   recordRun(run: Run, peer: Peer): Promise<void>;
   runs(filter: { origin?: Run['origin']; sinceMs?: number }): AsyncIterable<Run>;
   models(): Promise<readonly ModelInfo[]>;
-  train(options: { seed: number; maxEpochs: number }, signal: AbortSignal): AsyncIterable<TrainingProgress>;
-  promote(modelId: string): Promise<ModelInfo>;
-  rollback(): Promise<ModelInfo>;
+  /** What decides every later admission is changed only by root and the daemon's own user, like recordRun(). */
+  train(
+    options: { seed: number; maxEpochs: number },
+    peer: Peer,
+    signal: AbortSignal,
+  ): AsyncIterable<TrainingProgress>;
+  promote(modelId: string, peer: Peer): Promise<ModelInfo>;
+  rollback(peer: Peer): Promise<ModelInfo>;
 }

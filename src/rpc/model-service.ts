@@ -7,8 +7,8 @@ import { modelId, trainRequest } from './validate.js';
 export function modelService(control: Control, scope: CallScope): ModelServiceHandlers {
   return {
     ListModels: unary(scope, async () => ({ models: (await control.models()).map(toModel) })),
-    TrainModel: serverStream(scope, async function* (message, { signal }) {
-      for await (const { result, ...progress } of control.train(trainRequest(message), signal)) {
+    TrainModel: serverStream(scope, async function* (message, { signal, peer }) {
+      for await (const { result, ...progress } of control.train(trainRequest(message), peer, signal)) {
         const end =
           result === undefined
             ? {}
@@ -16,9 +16,9 @@ export function modelService(control: Control, scope: CallScope): ModelServiceHa
         yield { ...progress, ...end };
       }
     }),
-    PromoteModel: unary(scope, async (message) => ({
-      model: toModel(await control.promote(modelId(message.modelId))),
+    PromoteModel: unary(scope, async (message, { peer }) => ({
+      model: toModel(await control.promote(modelId(message.modelId), peer)),
     })),
-    RollbackModel: unary(scope, async () => ({ model: toModel(await control.rollback()) })),
+    RollbackModel: unary(scope, async (_, { peer }) => ({ model: toModel(await control.rollback(peer)) })),
   };
 }

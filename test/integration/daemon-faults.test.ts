@@ -173,7 +173,7 @@ describe('the daemon and requests that are wrong', { timeout: 30_000 }, () => {
     await daemon.client.release({ reservationId: id, token: active.token });
   });
 
-  it("keeps another user from root's processes, reservations and the models' measurements", async (ctx) => {
+  it("keeps another user from root's processes, reservations and models", async (ctx) => {
     if (!isRoot) return ctx.skip('needs root, to become another user');
     const { child, reservation } = await held(daemon, 'of root');
     chmodSync(daemon.dir, 0o755);
@@ -185,6 +185,9 @@ describe('the daemon and requests that are wrong', { timeout: 30_000 }, () => {
       attachOfAnother: 'PERMISSION_DENIED',
       releaseOfAnother: 'PERMISSION_DENIED',
       recordRun: 'PERMISSION_DENIED',
+      train: 'PERMISSION_DENIED',
+      promote: 'PERMISSION_DENIED',
+      rollback: 'PERMISSION_DENIED',
       attachOfOwn: 'OK',
     });
     child.kill('SIGKILL');

@@ -30,6 +30,9 @@ const attach = (process, name) =>
       idempotencyKey: key(name),
     }),
   );
+async function firstOf(stream) {
+  for await (const message of stream) return message;
+}
 const answers = {
   attachOfAnother: await attach(Number(pid), 'another'),
   releaseOfAnother: await codeOf(client.release({ reservationId, token: Number(token) })),
@@ -41,6 +44,9 @@ const answers = {
       },
     }),
   ),
+  train: await codeOf(firstOf(client.trainModel({ seed: 1 }))),
+  promote: await codeOf(client.promoteModel({ modelId: 'baseline' })),
+  rollback: await codeOf(client.rollbackModel({})),
   attachOfOwn: await attach(process.pid, 'own'),
 };
 process.stdout.write(JSON.stringify(answers));

@@ -204,7 +204,7 @@ export class MemoryControl implements Control {
     return [{ card: CARD, inUse: true }];
   }
 
-  async *train(options: { seed: number; maxEpochs: number }, signal: AbortSignal) {
+  async *train(options: { seed: number; maxEpochs: number }, _peer: Peer, signal: AbortSignal) {
     const progress = { maxEpochs: options.maxEpochs, trainingLoss: 0.5, validationLoss: 0.6 };
     for (let epoch = 1; epoch < options.maxEpochs; epoch++) {
       if (signal.aborted) {
