@@ -58,6 +58,7 @@ const SYS = '/sys';
 const BASELINE = fileURLToPath(new URL('../models/baseline', import.meta.url));
 const STOP_GRACE_MS = 2_000;
 const COUNT_EVERY_MS = 5_000;
+const INVENTORY_AFTER_MS = 2_000;
 
 /**
  * The composition root: every part is built here by its constructor, started in the order of the control loop and
@@ -336,13 +337,16 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     closers.push(() => http?.stop());
     closers.push(tellSystemd(addon, log));
     log.info({ addresses: rpc.addresses, http: http?.address, version }, 'serving');
-    // Asks programs that may take seconds; nobody waits for them.
-    readInventory().then(
-      (found) => {
-        inventory = found;
-      },
-      (error) => log.warn({ error: messageOf(error) }, 'the inventory could not be read'),
-    );
+    // Asks programs that may take seconds: nobody waits for them, and the first callers come before them.
+    const askLater = setTimeout(() => {
+      readInventory().then(
+        (found) => {
+          inventory = found;
+        },
+        (error) => log.warn({ error: messageOf(error) }, 'the inventory could not be read'),
+      );
+    }, INVENTORY_AFTER_MS).unref();
+    closers.push(() => clearTimeout(askLater));
 
     return {
       reload(next) {

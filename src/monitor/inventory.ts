@@ -1,5 +1,4 @@
 import os from 'node:os';
-import si from 'systeminformation';
 import { messageOf } from '../lib/errors.js';
 
 export interface Inventory {
@@ -26,6 +25,8 @@ export async function readInventory({ timeoutMs = 3_000 } = {}): Promise<Invento
       return undefined;
     }
   };
+  // Loaded here: it starts programs as it is loaded, and the daemon has callers to answer first.
+  const { default: si } = await import('systeminformation');
   const [cpu, memory, graphics, system] = await Promise.all([
     ask('CPU model', () => si.cpu()),
     ask('memory size', () => si.mem()),
