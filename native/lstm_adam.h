@@ -21,6 +21,19 @@ class Adam {
     steps_ = 0;
   }
 
+  // Moments and number of steps, as 2 x size + 1 numbers: a training that is taken up again goes on as it would have.
+  size_t state_size() const { return 2 * static_cast<size_t>(mean_.size()) + 1; }
+  void save(Scalar* state) const {
+    Eigen::Map<Array>(state, mean_.size()) = mean_;
+    Eigen::Map<Array>(state + mean_.size(), mean_.size()) = square_;
+    state[2 * mean_.size()] = static_cast<Scalar>(steps_);
+  }
+  void restore(const Scalar* state) {
+    mean_ = Eigen::Map<const Array>(state, mean_.size());
+    square_ = Eigen::Map<const Array>(state + mean_.size(), mean_.size());
+    steps_ = state[2 * mean_.size()];
+  }
+
   // clip_norm of 0 or less: none. False, and nothing changed, when the gradient is not finite.
   bool update(const Scalar* gradient, Scalar* weights, double learning_rate, double clip_norm) {
     const Eigen::Map<const Array> g(gradient, mean_.size());

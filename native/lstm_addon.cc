@@ -76,7 +76,8 @@ class Trainer : public Napi::ObjectWrap<Trainer> {
     return DefineClass(
         env, "LstmTrainer",
         {InstanceMethod<&Trainer::weights>("weights"), InstanceMethod<&Trainer::set_weights>("setWeights"),
-         InstanceMethod<&Trainer::step>("step"), InstanceMethod<&Trainer::loss>("loss"),
+         InstanceMethod<&Trainer::optimiser>("optimiser"),
+         InstanceMethod<&Trainer::set_optimiser>("setOptimiser"), InstanceMethod<&Trainer::step>("step"), InstanceMethod<&Trainer::loss>("loss"),
          InstanceMethod<&Trainer::predict>("predict"),
          InstanceAccessor<&Trainer::instruction_set>("instructionSet")});
   }
@@ -101,14 +102,19 @@ class Trainer : public Napi::ObjectWrap<Trainer> {
   }
 
   void set_weights(const Napi::CallbackInfo& info) {
-    const float* weights = floats(info, 0, "weights", engine_->weight_count());
-    for (size_t i = 0; i < engine_->weight_count(); i++) {
-      if (!std::isfinite(weights[i])) {
-        throw invalid(info.Env(), "weights", "number " + std::to_string(i) + " is not finite");
-      }
-    }
+    const float* weights = finite_floats(info, "weights", engine_->weight_count());
     std::copy_n(weights, engine_->weight_count(), engine_->weights());
     engine_->reset_optimiser();
+  }
+
+  Napi::Value optimiser(const Napi::CallbackInfo& info) {
+    Napi::Float32Array state = Napi::Float32Array::New(info.Env(), engine_->optimiser_size());
+    engine_->save_optimiser(state.Data());
+    return state;
+  }
+
+  void set_optimiser(const Napi::CallbackInfo& info) {
+    engine_->restore_optimiser(finite_floats(info, "optimiser", engine_->optimiser_size()));
   }
 
   // (sequence, static, target, batch, learningRate)
@@ -176,6 +182,17 @@ class Trainer : public Napi::ObjectWrap<Trainer> {
           "has " + std::to_string(array.ElementLength()) + " numbers, expected " + std::to_string(length));
     }
     return array.Data();
+  }
+
+  // The first argument.
+  static const float* finite_floats(const Napi::CallbackInfo& info, const char* field, size_t length) {
+    const float* numbers = floats(info, 0, field, length);
+    for (size_t i = 0; i < length; i++) {
+      if (!std::isfinite(numbers[i])) {
+        throw invalid(info.Env(), field, "number " + std::to_string(i) + " is not finite");
+      }
+    }
+    return numbers;
   }
 
   const LstmShape shape_;

@@ -49,6 +49,10 @@ class LstmEngine {
   virtual size_t weight_count() const = 0;
   // Forgets Adam's moments, as a changed set of weights must.
   virtual void reset_optimiser() = 0;
+  // Adam's state, to go on from a checkpoint; optimiser_size() numbers.
+  virtual size_t optimiser_size() const = 0;
+  virtual void save_optimiser(Scalar* state) const = 0;
+  virtual void restore_optimiser(const Scalar* state) = 0;
   // One forward and backward pass and one Adam step; the loss is that before the step.
   virtual double step(const LstmBatch<Scalar>& batch, double learning_rate) = 0;
   // Mean pinball loss over the known targets; NaN when none is known.

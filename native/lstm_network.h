@@ -45,6 +45,9 @@ class Network final : public LstmEngine<Scalar> {
   const char* instruction_set() const override { return CORECAST_KERNEL_NAME; }
 
   void reset_optimiser() override { adam_.forget(); }
+  size_t optimiser_size() const override { return adam_.state_size(); }
+  void save_optimiser(Scalar* state) const override { adam_.save(state); }
+  void restore_optimiser(const Scalar* state) override { adam_.restore(state); }
 
   double step(const LstmBatch<Scalar>& batch, double learning_rate) override {
     const FlushDenormals flush;

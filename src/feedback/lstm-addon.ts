@@ -15,6 +15,10 @@ export interface LstmTrainer {
   weights(): Float32Array;
   /** Also forgets the optimiser's moments. Throws INVALID_ARGUMENT on a wrong length or a number that is not finite. */
   setWeights(weights: Float32Array): void;
+  /** A copy of Adam's moments and step count: with weights() and the order of rows, all that a training goes on from. */
+  optimiser(): Float32Array;
+  /** After setWeights(), which forgets them. Throws INVALID_ARGUMENT like setWeights(). */
+  setOptimiser(state: Float32Array): void;
   /**
    * One Adam step on one batch of at most 4096 rows; returns the loss before it. A batch with no known target, or whose
    * loss is not finite, changes nothing and returns NaN.
@@ -50,6 +54,8 @@ export function createTrainer(shape: NetworkShape, seed: number, options: Traine
   return {
     weights: () => native.weights(),
     setWeights: (weights) => coded(() => native.setWeights(weights)),
+    optimiser: () => native.optimiser(),
+    setOptimiser: (state) => coded(() => native.setOptimiser(state)),
     step: (...args) => coded(() => native.step(...args)),
     loss: (...args) => coded(() => native.loss(...args)),
     predict: (...args) => coded(() => native.predict(...args)),

@@ -51,6 +51,20 @@ describe('training', () => {
     expect(run(7)).not.toEqual(run(8));
   });
 
+  it('goes on from saved weights and optimiser bit for bit as if it had never stopped', () => {
+    const rows = randomRows(SMALL, 16, 6);
+    const whole = createTrainer(SMALL, 7);
+    for (let i = 0; i < 50; i++) whole.step(...rows, 16, 0.01);
+    const first = createTrainer(SMALL, 7);
+    for (let i = 0; i < 20; i++) first.step(...rows, 16, 0.01);
+    const second = createTrainer(SMALL, 99);
+    second.setWeights(first.weights());
+    second.setOptimiser(first.optimiser());
+    for (let i = 20; i < 50; i++) second.step(...rows, 16, 0.01);
+    expect(second.weights()).toEqual(whole.weights());
+    expect(second.optimiser()).toEqual(whole.optimiser());
+  });
+
   it('does not depend on an earlier, larger batch', () => {
     const rows = randomRows(SMALL, 3, 9);
     const fresh = createTrainer(SMALL, 4);
@@ -179,6 +193,7 @@ describe('wrong calls are refused with the field that is wrong', () => {
   const [sequence, fixed, target] = rows;
   const infinite = trainer.weights().fill(Number.NaN, 3, 4);
   it.each<[string, string, () => unknown]>([
+    ['an optimiser of another network', 'optimiser', () => trainer.setOptimiser(new Float32Array(3))],
     ['a batch that does not fit', 'sequence', () => trainer.step(...rows, 5, 0.1)],
     ['too few fixed', 'static', () => trainer.step(sequence, fixed.subarray(1), target, 4, 0.1)],
     ['too few targets', 'target', () => trainer.loss(sequence, fixed, target.subarray(1), 4)],
