@@ -14,6 +14,8 @@ export interface ClipSpec {
   readonly fps: number;
   /** True: the operator's file as it is. False: brought to this codec, size and frame rate first. */
   readonly original: boolean;
+  /** Where in the operator's file the clip begins, seconds; another part is another picture. */
+  readonly fromSeconds?: number;
 }
 
 /** Runs of one picture are never split between training and test, whatever size it was brought to. */
@@ -21,50 +23,64 @@ export function clipSource(clip: ClipSpec): string {
   return 'made' in clip.picture ? clip.picture.made : basename(clip.picture.file);
 }
 
-/** Clips of every picture at every size; codec and frame rate go round, so that each occurs with each. */
+/** An operator's file and what ffprobe says of it. */
+export interface ClipFile {
+  readonly path: string;
+  readonly codec: string;
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  /** Its length; 0 when the container does not say. */
+  readonly seconds?: number;
+}
+
+/** Clips of every picture at some of the sizes; codec and frame rate go round, so that each occurs with each. */
 export function clipGrid(
   sizes: readonly { width: number; height: number }[],
-  files: readonly { path: string; codec: string; width: number; height: number; fps: number }[],
+  files: readonly ClipFile[],
 ): ClipSpec[] {
   const clips: ClipSpec[] = [];
-  const pictures = [
-    ...Object.keys(PICTURES).map((made) => ({ made })),
-    ...files.map(({ path }) => ({ file: path })),
-  ];
-  for (const [i, picture] of pictures.entries()) {
-    for (const [j, size] of sizes.entries()) {
+  for (const [i, made] of Object.keys(PICTURES).entries()) {
+    for (let j = 0; j < SIZES_A_PICTURE; j++) {
+      const { width, height } = sizes[(i + j * 3) % sizes.length]!;
       const codec = INPUT_CODECS[(i + j) % INPUT_CODECS.length]!;
-      const own = 'file' in picture ? files.find((f) => f.path === picture.file)?.fps : undefined;
-      const fps = own ?? FRAME_RATES[(i * 2 + j) % FRAME_RATES.length]!;
-      clips.push({ picture, codec, width: size.width, height: size.height, fps, original: false });
+      const fps = FRAME_RATES[(i * 2 + j) % FRAME_RATES.length]!;
+      clips.push({ picture: { made }, codec, width, height, fps, original: false });
     }
   }
-  // The operator's clips as they are: the nearest there is to what will run, so as often as all made sizes of one.
-  for (const { path, ...facts } of files) {
-    for (let i = 0; i < 4; i++) clips.push({ picture: { file: path }, ...facts, original: true });
+  // The operator's files are the nearest there is to what will run: at every size, and as they are, from many places.
+  for (const [i, { path, seconds, ...facts }] of files.entries()) {
+    const picture = { file: path };
+    const places = segmentStarts(seconds ?? 0, sizes.length + ORIGINALS);
+    for (const [j, { width, height }] of sizes.entries()) {
+      const codec = INPUT_CODECS[(i + j) % INPUT_CODECS.length]!;
+      const fromSeconds = places[j]!;
+      clips.push({ picture, codec, width, height, fps: facts.fps, original: false, fromSeconds });
+    }
+    for (const fromSeconds of places.slice(sizes.length)) {
+      clips.push({ picture, ...facts, original: true, fromSeconds });
+    }
   }
   return clips;
 }
 
+/** Places in a file, spread by the golden ratio: any number of them covers it about evenly. */
+function segmentStarts(seconds: number, count: number): number[] {
+  const last = Math.max(0, seconds - CLIP_S);
+  return Array.from({ length: count }, (_, i) => Math.round(last * ((i * 0.618_034) % 1) * 10) / 10);
+}
+
 /** The clip's path, made in `cacheDir` if it is not there yet. */
 export async function clipFile(clip: ClipSpec, ffmpeg: string, cacheDir: string): Promise<string> {
-  if (clip.original && 'file' in clip.picture) return clip.picture.file;
-  const name = `${clipSource(clip)}-${clip.codec}-${clip.width}x${clip.height}-${clip.fps}.mkv`;
+  const place = clip.fromSeconds === undefined ? '' : `-at${clip.fromSeconds}`;
+  const form = clip.original ? 'copy' : `${clip.codec}-${clip.width}x${clip.height}-${clip.fps}`;
+  const name = `${clipSource(clip)}-${form}${place}-${clipSeconds(clip)}s.mkv`;
   const path = join(cacheDir, name);
   if (existsSync(path)) return path;
   mkdirSync(cacheDir, { recursive: true });
   const partial = join(cacheDir, `.${process.pid}-${name}`);
-  const args = [
-    '-nostdin',
-    '-v',
-    'error',
-    '-y',
-    ...sourceArgs(clip),
-    ...ENCODE[clip.codec]!,
-    '-an',
-    '-sn',
-    partial,
-  ];
+  const encode = clip.original ? ['-c:v', 'copy'] : ENCODE[clip.codec]!;
+  const args = ['-nostdin', '-v', 'error', '-y', ...sourceArgs(clip), ...encode, '-an', '-sn', partial];
   try {
     await promisify(execFile)(ffmpeg, args, { timeout: 120_000, killSignal: 'SIGKILL' });
   } catch (cause) {
@@ -75,14 +91,25 @@ export async function clipFile(clip: ClipSpec, ffmpeg: string, cacheDir: string)
   return path;
 }
 
-/** Seconds of a made clip; runs loop it. */
-const CLIP_S = 3;
+/** Seconds of a clip; runs loop it. */
+const CLIP_S = 6;
+const SIZES_A_PICTURE = 3;
+/** Clips of an operator's file that are cut out without being touched. */
+const ORIGINALS = 8;
+
+/** Large ones are shorter: making them is what takes the time. */
+function clipSeconds(clip: ClipSpec): number {
+  return !clip.original && clip.height > 720 ? CLIP_S - 2 : CLIP_S;
+}
 
 function sourceArgs(clip: ClipSpec): string[] {
-  const length = ['-t', String(clip.height > 720 ? CLIP_S - 1 : CLIP_S)];
+  const length = ['-t', String(clipSeconds(clip))];
   if ('file' in clip.picture) {
-    const filter = `scale=${clip.width}:${clip.height},format=yuv420p`;
-    return [...['-i', clip.picture.file, '-map', '0:v:0'], ...length, '-vf', filter];
+    const place = clip.fromSeconds === undefined ? [] : ['-ss', String(clip.fromSeconds)];
+    const filter = clip.original
+      ? []
+      : ['-vf', `scale=${clip.width}:${clip.height},format=yuv420p`, '-r', String(clip.fps)];
+    return [...place, '-i', clip.picture.file, '-map', '0:v:0', ...length, ...filter];
   }
   const small = { width: Math.min(clip.width, 640), height: Math.min(clip.height, 360) };
   const graph = PICTURES[clip.picture.made]!(clip, small);
@@ -116,6 +143,23 @@ const PICTURES: Readonly<Record<string, (clip: ClipSpec, small: Size) => string>
     `life=${at({ width: small.width / 2, height: small.height / 2 }, clip)}:ratio=0.2:seed=17,gblur=sigma=2`,
   cellauto: (clip, small) => `cellauto=${at(small, clip)}:rule=110:seed=19`,
   'noise-light': (clip) => `smptehdbars=${at(clip, clip)},noise=alls=10:allf=t:all_seed=23`,
+  'still-grain': (clip, small) =>
+    `mandelbrot=${at(small, clip)}:start_scale=0.4,loop=loop=-1:size=1,setpts=N/${clip.fps}/TB,noise=alls=5:allf=t:all_seed=31`,
+  'pan-detail': (clip, small) =>
+    `mandelbrot=${at(small, clip)}:start_scale=1.5,loop=loop=-1:size=1,setpts=N/${clip.fps}/TB,scroll=h=0.003:v=0.001`,
+  'pan-grain': (clip, small) =>
+    `mandelbrot=${at(small, clip)}:start_scale=0.8:start_x=-0.5,loop=loop=-1:size=1,setpts=N/${clip.fps}/TB,scroll=h=0.006,noise=alls=9:allf=t:all_seed=37`,
+  'turn-detail': (clip, small) =>
+    `mandelbrot=${at(small, clip)}:start_scale=1.2,loop=loop=-1:size=1,setpts=N/${clip.fps}/TB,rotate='0.2*t'`,
+  sierpinski: (clip, small) => `sierpinski=${at(small, clip)}:type=carpet:seed=41`,
+  boiling: (clip, small) =>
+    `color=gray:${at(small, clip)},noise=alls=90:allf=t:all_seed=43,gblur=sigma=3,eq=contrast=4`,
+  'gradients-cuts': (clip, small) =>
+    `gradients=${at(small, clip)}:speed=0.2:seed=47:nb_colors=6,hue=h='70*floor(t/1.5)'`,
+  'bars-scroll': (clip) => `smptehdbars=${at(clip, clip)},scroll=h=0.004:v=0.002`,
+  'life-slow': (clip, small) =>
+    `life=${at(small, clip)}:mold=40:ratio=0.3:seed=53:rule=S23/B3:life_color=#a0a0ff,gblur=sigma=0.8,noise=alls=4:allf=t:all_seed=59`,
+  'testsrc2-grain': (clip) => `testsrc2=${at(clip, clip)},noise=alls=6:allf=t+u:all_seed=61`,
   'noise-heavy': (clip) => `testsrc2=${at(clip, clip)},noise=alls=40:allf=t:all_seed=29`,
 };
 

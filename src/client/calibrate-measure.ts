@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Complexity } from '../forecast/signature.js';
 import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import type { Cpuset } from '../lib/cpuset.js';
@@ -8,6 +9,7 @@ import { clipFile, clipSource } from './calibrate-clips.js';
 import { MIN_MEDIA_S, type PlanEntry } from './calibrate-plan.js';
 import { parseFfmpegCommand } from './ffmpeg-args.js';
 import { allowedCpus, busyShares, hostState, mean, readCpuTimes } from './host-glance.js';
+import { measureProbe, measureSiti } from './measure-complexity.js';
 import { type InputFacts, probeInput, signatureFrom } from './signature.js';
 import { repin, spawnPinned } from './spawn-pinned.js';
 import { withThreadOptions } from './thread-options.js';
@@ -25,14 +27,17 @@ export interface MeasureOptions {
   readonly svtAv1Major: number;
   readonly clock: Clock;
   readonly procRoot?: string;
+  /** CPU seconds, and wall seconds on an idle host, that one run may take at most. */
+  readonly maxRunSeconds?: number;
 }
 
 /** CPU seconds a run should take, and below which it is measured again for longer. */
 const TARGET_CPU_S = 1.3;
 const MIN_CPU_S = 0.8;
 /** A run that takes more than this was guessed wrong; it is abandoned. CPU, not wall, so that a loaded host loses no more. */
-const MAX_CPU_S = 10;
-const MAX_WALL_MS = 90_000;
+const DEFAULT_MAX_RUN_S = 10;
+/** Content changes: where it can be afforded a run sees this much of it. */
+const WANTED_MEDIA_S = 4;
 const MAX_MEDIA_S = 300;
 const IDLE_GLANCE_MS = 200;
 const SAMPLE_MS = 60;
@@ -43,11 +48,20 @@ export class Measurer {
   readonly #allowed: Cpuset;
   /** Measured over guessed demand, by encoder preset and by picture: later guesses are multiplied by both. */
   readonly #corrections = new Map<string, number>();
+  readonly #siti = new Map<string, Complexity>();
+  readonly #maxCpuSeconds: number;
   #startCpuSeconds: number | undefined;
+  #background = { busy: 0, seconds: 0 };
 
   constructor(options: MeasureOptions) {
     this.#options = options;
     this.#allowed = allowedCpus(options.procRoot);
+    this.#maxCpuSeconds = options.maxRunSeconds ?? DEFAULT_MAX_RUN_S;
+  }
+
+  /** Busy share 0-1 of the CPUs that is not these measurements', over all runs so far. */
+  get backgroundBusy(): number {
+    return this.#background.seconds === 0 ? 0 : this.#background.busy / this.#background.seconds;
   }
 
   /** Undefined when the entry is too slow for this host, or too short to be measured. */
@@ -60,13 +74,18 @@ export class Measurer {
     const before = await this.#glance();
     const startedMs = clock.nowMs();
 
-    let media = clampMedia(TARGET_CPU_S / this.#guess(entry), entry.clip.fps);
-    if (this.#guess(entry) * media > MAX_CPU_S) return undefined;
+    const guess = this.#guess(entry);
+    const affordable = (this.#maxCpuSeconds * 0.6) / guess;
+    let media = clampMedia(
+      Math.max(TARGET_CPU_S / guess, Math.min(WANTED_MEDIA_S, affordable)),
+      entry.clip.fps,
+    );
+    if (guess * media > this.#maxCpuSeconds) return undefined;
     let result: FfmpegRun | undefined;
     for (let attempt = 0; attempt < 4; attempt++) {
       result = await this.#encode(entry, path, facts, cpus, media);
       if (result === undefined) {
-        this.#correct(entry, MAX_CPU_S / media);
+        this.#correct(entry, this.#maxCpuSeconds / media);
         return undefined;
       }
       const net = result.cpuSeconds - startCpu;
@@ -76,7 +95,23 @@ export class Measurer {
     const cpuSeconds = result!.cpuSeconds - startCpu;
     this.#correct(entry, cpuSeconds / media);
     if (cpuSeconds < MIN_CPU_S / 2) return undefined;
-    return this.#record(entry, facts, path, { ...result!, cpuSeconds }, media, before, startedMs);
+    const complexity = await this.#complexity(entry, path, facts);
+    const measured = { ...facts, complexity };
+    return this.#record(entry, measured, path, { ...result!, cpuSeconds }, media, before, startedMs);
+  }
+
+  /** Every level that a channel's signature can have, so that a model can learn what each of them says. */
+  async #complexity(entry: PlanEntry, path: string, facts: InputFacts): Promise<Complexity> {
+    const { ffmpeg, svtAv1Major } = this.#options;
+    const command = parseFfmpegCommand(commandWords(ffmpeg, entry, path, 1));
+    let siti = this.#siti.get(path);
+    if (siti === undefined) {
+      siti = await measureSiti(ffmpeg, { url: path, options: [], at: 0 }).catch(() => ({}));
+      this.#siti.set(path, siti);
+    }
+    const { planned } = signatureFrom(command, [facts]);
+    const probe = await measureProbe(command, planned, facts.video.fps, svtAv1Major).catch(() => ({}));
+    return { ...facts.complexity, ...siti, ...probe };
   }
 
   #guess(entry: PlanEntry): number {
@@ -110,6 +145,10 @@ export class Measurer {
     if (signature === undefined) throw new CorecastError('INTERNAL', `no signature for ${entry.id}`);
     const demandCores = run.cpuSeconds / mediaSeconds;
     const others = Math.max(0, mean(run.busy) - run.cpuSeconds / run.wallSeconds / this.#allowed.length);
+    this.#background = {
+      busy: this.#background.busy + others * run.wallSeconds,
+      seconds: this.#background.seconds + run.wallSeconds,
+    };
     const hostLoad = Math.min(1, others + demandCores / this.#allowed.length);
     const coreUsage = run.shares.map((share) => round(Math.min(1, share * demandCores)));
     return {
@@ -169,10 +208,10 @@ export class Measurer {
     };
     const sampling = setInterval(() => {
       usage?.read();
-      if ((usage?.seconds ?? 0) > MAX_CPU_S) stop();
+      if ((usage?.seconds ?? 0) > this.#maxCpuSeconds) stop();
       if (child.pid !== undefined) repin(child.pid, cpus);
     }, SAMPLE_MS);
-    const limit = setTimeout(stop, MAX_WALL_MS);
+    const limit = setTimeout(stop, this.#maxCpuSeconds * 9_000);
     const exit = await new Promise<{ code: number | null; error?: Error }>((resolve) => {
       child.once('error', (error) => resolve({ code: null, error }));
       child.once('close', (code) => resolve({ code }));

@@ -108,6 +108,7 @@ function entryId(content: Omit<PlanEntry, 'id' | 'roughCores'>): string {
     codec: clip.codec,
     size: [clip.width, clip.height],
     fps: clip.fps,
+    ...(clip.fromSeconds === undefined ? {} : { from: clip.fromSeconds }),
     ...rest,
   };
   return `cal-${createHash('sha256').update(JSON.stringify(named)).digest('hex').slice(0, 16)}`;

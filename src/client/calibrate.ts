@@ -6,7 +6,7 @@ import { type ClipSpec, clipGrid, clipSource } from './calibrate-clips.js';
 import { Measurer } from './calibrate-measure.js';
 import { calibrationPlan, SIZES } from './calibrate-plan.js';
 import { parseFfmpegCommand } from './ffmpeg-args.js';
-import { availableEncoders, svtAv1Major } from './ffmpeg-build.js';
+import { availableEncoders, mediaSeconds, svtAv1Major } from './ffmpeg-build.js';
 import { allowedCpus } from './host-glance.js';
 import { probeInput } from './signature.js';
 
@@ -28,6 +28,8 @@ export interface CalibrateOptions {
   readonly store: RunStore;
   /** Aborted: ends after the run under way. */
   readonly signal: AbortSignal;
+  /** CPU seconds that one run may take at most. */
+  readonly maxRunSeconds?: number;
   readonly onProgress: (progress: CalibrateProgress) => void;
 }
 
@@ -37,6 +39,8 @@ export interface CalibrateProgress {
   /** The run that was measured; undefined when it was skipped. */
   readonly run?: Run;
   readonly skipped?: string;
+  /** By the pace so far; undefined before the first. */
+  readonly remainingSeconds?: number;
 }
 
 export interface CalibrateResult {
@@ -45,6 +49,8 @@ export interface CalibrateResult {
   /** Measured by an earlier calibration. */
   readonly present: number;
   readonly skipped: number;
+  /** Busy share 0-1 of the CPUs that other work had meanwhile. */
+  readonly backgroundBusy: number;
 }
 
 /** Failures in a row after which the fault lies with FFmpeg or the host, not with one setting. */
@@ -62,7 +68,14 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrateRes
     cpus: allowedCpus().length,
   });
   const svt = encoders.includes('libsvtav1') ? await svtAv1Major(ffmpeg, cacheDir) : 1;
-  const measurer = new Measurer({ ffmpeg, cacheDir: join(cacheDir, 'clips'), svtAv1Major: svt, clock });
+  const measurer = new Measurer({
+    ffmpeg,
+    cacheDir: join(cacheDir, 'clips'),
+    svtAv1Major: svt,
+    clock,
+    ...(options.maxRunSeconds === undefined ? {} : { maxRunSeconds: options.maxRunSeconds }),
+  });
+  const begunMs = clock.monotonicMs();
   const todo = plan.filter((entry) => !store.ids.has(entry.id));
   const present = plan.length - todo.length;
   let measured = 0;
@@ -92,10 +105,12 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrateRes
     options.onProgress({
       done: present + measured + skipped,
       total: plan.length,
+      remainingSeconds:
+        ((clock.monotonicMs() - begunMs) / 1000 / (measured + skipped)) * (todo.length - measured - skipped),
       ...(run === undefined ? { skipped: why } : { run }),
     });
   }
-  return { planned: plan.length, measured, present, skipped };
+  return { planned: plan.length, measured, present, skipped, backgroundBusy: measurer.backgroundBusy };
 }
 
 async function clipsFor(options: CalibrateOptions, encoders: readonly string[]): Promise<ClipSpec[]> {
@@ -105,7 +120,7 @@ async function clipsFor(options: CalibrateOptions, encoders: readonly string[]):
     const facts = await probeInput(command, command.inputs[0]!, { probe: true, timeoutMs: 20_000 }, []);
     if (facts === undefined) throw new CorecastError('INVALID_ARGUMENT', `${path} has no video`);
     const { codec, width, height, fps } = facts.video;
-    files.push({ path, codec, width, height, fps });
+    files.push({ path, codec, width, height, fps, seconds: await mediaSeconds(options.ffmpeg, path) });
   }
   const needed: Readonly<Record<string, string>> = {
     h264: 'libx264',

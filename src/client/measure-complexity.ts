@@ -2,8 +2,10 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Complexity } from '../forecast/signature.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
-import { parseBench } from './bench-line.js';
-import type { FfmpegFile } from './ffmpeg-args.js';
+import type { FfmpegCommand, FfmpegFile } from './ffmpeg-args.js';
+import type { PlannedOutput } from './outputs.js';
+import { runTrial } from './trial.js';
+import { whyNotTried } from './trial-command.js';
 
 /** How complexity is read: from packets alone, or by decoding the first seconds as well. */
 export type ComplexityMode = 'packets' | 'siti' | 'probe';
@@ -26,26 +28,26 @@ export function parseSiti(text: string): Complexity | undefined {
   return { spatial: Number(spatial), temporal: Number(temporal) };
 }
 
-/** CPU seconds per frame of encoding one second with libx264 ultrafast at the input's size, decoding included. */
-export async function measureProbe(ffmpeg: string, input: FfmpegFile): Promise<Complexity> {
-  const said = await runFfmpeg(ffmpeg, input, PROBE_S, [
-    '-c:v',
-    'libx264',
-    '-preset',
-    'ultrafast',
-    '-f',
-    'null',
-    '-',
-  ]);
-  const bench = parseBench(said);
-  const frames = Number([...said.matchAll(/frame=\s*(\d+)/g)].at(-1)?.[1] ?? 0);
-  if (bench === undefined || frames === 0)
-    throw new CorecastError('INTERNAL', 'the probe encode made no frame');
-  return { probeCpuSecondsPerFrame: (bench.userSeconds + bench.systemSeconds) / frames };
+/**
+ * CPU seconds per input frame of the channel's own command, decoding, filters and all outputs, by a trial of one second
+ * of media that writes to nowhere (trial.ts).
+ */
+export async function measureProbe(
+  command: FfmpegCommand,
+  planned: readonly PlannedOutput[],
+  inputFps: number,
+  svtAv1Major: number,
+): Promise<Complexity> {
+  const why = whyNotTried(command);
+  if (why !== undefined) throw new CorecastError('INVALID_ARGUMENT', `the command was not tried: ${why}`);
+  const request = { mediaSeconds: PROBE_S, svtAv1Major, wallLimitMs: PROBE_LIMIT_MS };
+  const { cpuSeconds, mediaSeconds } = await runTrial(command, planned, request);
+  return { probeCpuSecondsPerFrame: Number((cpuSeconds / (mediaSeconds * inputFps)).toPrecision(5)) };
 }
 
 const SITI_S = 2;
 const PROBE_S = 1;
+const PROBE_LIMIT_MS = 4_000;
 const TIMEOUT_MS = 10_000;
 
 async function runFfmpeg(
@@ -61,7 +63,7 @@ async function runFfmpeg(
       `-${o.name}${o.specifier === '' ? '' : `:${o.specifier}`}`,
       ...(o.value === undefined ? [] : [o.value]),
     ]);
-  const args = ['-nostdin', '-hide_banner', '-benchmark', ...options, '-t', String(length), '-i', input.url];
+  const args = ['-nostdin', '-hide_banner', ...options, '-t', String(length), '-i', input.url];
   try {
     const limits = { timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: 4 * 1024 * 1024 } as const;
     return (await promisify(execFile)(ffmpeg, [...args, '-map', '0:v:0', ...output], limits)).stderr;

@@ -251,10 +251,20 @@ async function withMeasuredComplexity(
   const input = command.inputs[0];
   if (options.complexity === 'packets' || read.signature === undefined || input === undefined) return read;
   const { measureProbe, measureSiti } = await import('./measure-complexity.js');
+  const { svtAv1Major } = await import('./ffmpeg-build.js');
   const begun = performance.now();
   try {
-    const measure = options.complexity === 'siti' ? measureSiti : measureProbe;
-    const complexity = { ...read.signature.complexity, ...(await measure(command.program, input)) };
+    const svt = read.planned.some(({ video }) => video.encoder === 'libsvtav1');
+    const measured =
+      options.complexity === 'siti'
+        ? await measureSiti(command.program, input)
+        : await measureProbe(
+            command,
+            read.planned,
+            read.signature.input.fps,
+            svt ? await svtAv1Major(command.program) : 1,
+          );
+    const complexity = { ...read.signature.complexity, ...measured };
     const cost = `--complexity ${options.complexity} took ${Math.round(performance.now() - begun)} ms`;
     return { ...read, signature: { ...read.signature, complexity }, notes: [...read.notes, cost] };
   } catch (error) {

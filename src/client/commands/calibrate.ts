@@ -15,6 +15,7 @@ interface Options extends DaemonOptions {
   readonly ffmpeg: string;
   readonly cacheDir?: string;
   readonly timeLimit?: number;
+  readonly maxRunSeconds: number;
 }
 
 export function addCalibrateCommand(program: Command): void {
@@ -32,6 +33,7 @@ export function addCalibrateCommand(program: Command): void {
     .option('--input <file>', 'a clip of your own, besides the ones made here; repeatable', collect)
     .option('--out <file>', 'write JSON lines (gzip) to a file instead of the daemon')
     .option('--time-limit <time>', 'stop after this long, such as 30m', duration)
+    .option('--max-run-seconds <n>', 'CPU seconds that one run may take at most', integer(2, 600), 10)
     .option('--ffmpeg <path>', 'the FFmpeg to measure', 'ffmpeg')
     .option('--cache-dir <dir>', 'where made clips are kept (default: ~/.cache/corecast)')
     .addHelpText('after', '\nExample:\n  corecast calibrate --runs 500 --input news.mp4 --input football.ts')
@@ -45,11 +47,17 @@ export function addCalibrateCommand(program: Command): void {
         : intoFile(options, options.out, abort.signal));
       clearTimeout(limit);
       if (options.json === true) return printJson(result);
-      const { measured, present, planned, skipped } = result;
+      const { measured, present, planned, skipped, backgroundBusy } = result;
       printLine(`measured ${measured}, present before ${present}, skipped ${skipped} of ${planned}`);
+      const others = `other work kept the CPUs ${Math.round(100 * backgroundBusy)} % busy meanwhile`;
+      if (backgroundBusy > BUSY_SHARE) printLine(`warning: ${others}; measure again when the host is quiet`);
+      else if (measured > 0) printLine(others);
       if (abort.signal.aborted) printLine('stopped early; the same command goes on from here');
     });
 }
+
+/** Above this, what shares caches and SMT siblings with a run makes it dearer than it is. */
+const BUSY_SHARE = 0.2;
 
 async function intoFile(options: Options, path: string, signal: AbortSignal): Promise<CalibrateResult> {
   const { RunsFile } = await import('../runs-file.js');
@@ -87,11 +95,13 @@ async function measure(options: Options, store: RunStore, signal: AbortSignal): 
       seed: options.seed,
       inputs: options.input ?? [],
       cacheDir: options.cacheDir ?? defaultCacheDir(),
+      maxRunSeconds: options.maxRunSeconds,
       clock: systemClock,
       store,
       signal,
-      onProgress: ({ done, total, run, skipped }) => {
-        bar.update(done, total, run === undefined ? `skipped: ${skipped?.slice(0, 60)}` : line(run));
+      onProgress: ({ done, total, run, skipped, remainingSeconds }) => {
+        const left = remainingSeconds === undefined ? '' : `${Math.ceil(remainingSeconds / 60)} min left, `;
+        bar.update(done, total, left + (run === undefined ? `skipped: ${skipped?.slice(0, 60)}` : line(run)));
       },
     });
   } finally {
