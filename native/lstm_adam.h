@@ -21,7 +21,8 @@ class Adam {
     steps_ = 0;
   }
 
-  // Moments and number of steps, as 2 x size + 1 numbers: a training that is taken up again goes on as it would have.
+  // Moments and number of steps, as 2 x size + 1 numbers: a training that is taken up again goes on as it would
+  // have.
   size_t state_size() const { return 2 * static_cast<size_t>(mean_.size()) + 1; }
   void save(Scalar* state) const {
     Eigen::Map<Array>(state, mean_.size()) = mean_;

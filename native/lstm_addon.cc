@@ -77,7 +77,8 @@ class Trainer : public Napi::ObjectWrap<Trainer> {
         env, "LstmTrainer",
         {InstanceMethod<&Trainer::weights>("weights"), InstanceMethod<&Trainer::set_weights>("setWeights"),
          InstanceMethod<&Trainer::optimiser>("optimiser"),
-         InstanceMethod<&Trainer::set_optimiser>("setOptimiser"), InstanceMethod<&Trainer::step>("step"), InstanceMethod<&Trainer::loss>("loss"),
+         InstanceMethod<&Trainer::set_optimiser>("setOptimiser"),
+         InstanceMethod<&Trainer::step>("step"), InstanceMethod<&Trainer::loss>("loss"),
          InstanceMethod<&Trainer::predict>("predict"),
          InstanceAccessor<&Trainer::instruction_set>("instructionSet")});
   }

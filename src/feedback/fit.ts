@@ -12,8 +12,22 @@ export interface FitOptions {
   readonly toCover: Packed | undefined;
   /** Changes the fresh weights before the first epoch: a warm start, or features without meaning cleared. */
   readonly prepare: (fresh: Float32Array) => Float32Array;
-  /** Awaited after every epoch, so that messages can be sent and a parent's end noticed. */
-  readonly onEpoch: (epoch: EpochReport) => Promise<void>;
+  /** Where an interrupted training of the same rows, seed and start was; it ends in the same bits. */
+  readonly resume?: FitState;
+  /**
+   * Awaited after every epoch, so that messages can be sent and a parent's end noticed; `state` is what to resume from.
+   * 'stop' ends the training with the best so far.
+   */
+  readonly onEpoch: (epoch: EpochReport, state: () => FitState) => Promise<'stop' | undefined>;
+}
+
+export interface FitState {
+  readonly epoch: number;
+  readonly rate: number;
+  readonly sinceBetter: number;
+  readonly weights: Float32Array;
+  readonly optimiser: Float32Array;
+  readonly best: Fit;
 }
 
 export interface EpochReport {
@@ -47,7 +61,15 @@ export async function fitNetwork(training: Packed, validation: Packed, options: 
   let best: Fit = { weights: trainer.weights(), bestEpoch: 0, validationLoss: judge() };
   let rate = LEARNING_RATE;
   let sinceBetter = 0;
-  for (let epoch = 1; epoch <= options.maxEpochs; epoch++) {
+  const { resume } = options;
+  if (resume !== undefined) {
+    trainer.setWeights(resume.weights);
+    trainer.setOptimiser(resume.optimiser);
+    ({ best, rate, sinceBetter } = resume);
+    for (let past = 0; past < resume.epoch; past++) shuffle(order, random);
+  }
+  const goesOn = () => sinceBetter < 3 * PATIENCE && rate >= LEAST_LEARNING_RATE;
+  for (let epoch = (resume?.epoch ?? 0) + 1; epoch <= options.maxEpochs && goesOn(); epoch++) {
     shuffle(order, random);
     let sum = 0;
     let batches = 0;
@@ -58,15 +80,21 @@ export async function fitNetwork(training: Packed, validation: Packed, options: 
       batches++;
     }
     const validationLoss = judge();
-    await options.onEpoch({ epoch, trainingLoss: sum / batches, validationLoss });
     if (validationLoss < best.validationLoss) {
       best = { weights: trainer.weights(), bestEpoch: epoch, validationLoss };
       sinceBetter = 0;
-      continue;
+    } else {
+      sinceBetter++;
+      if (sinceBetter % PATIENCE === 0) rate /= 2;
     }
-    sinceBetter++;
-    if (sinceBetter % PATIENCE === 0) rate /= 2;
-    if (sinceBetter >= 3 * PATIENCE || rate < LEAST_LEARNING_RATE) break;
+    const state = { epoch, rate, sinceBetter, best };
+    const report = { epoch, trainingLoss: sum / batches, validationLoss };
+    const asked = await options.onEpoch(report, () => ({
+      ...state,
+      weights: trainer.weights(),
+      optimiser: trainer.optimiser(),
+    }));
+    if (asked === 'stop') break;
   }
   trainer.setWeights(best.weights);
   if (options.toCover === undefined) return best;

@@ -13,7 +13,7 @@ import {
 import type { Run } from '../history/records.js';
 import { CorecastError } from '../lib/errors.js';
 import { buildDataset, type Dataset } from './dataset.js';
-import { type EpochReport, type Fit, fitNetwork } from './fit.js';
+import { type Fit, type FitOptions, fitNetwork } from './fit.js';
 import { createTrainer, weightsFromBytes, weightsToBytes } from './lstm-addon.js';
 import { lstmLayout } from './lstm-layout.js';
 import { type Normalisation, normalisationOf, type Packed, pack } from './normalisation.js';
@@ -64,7 +64,7 @@ export interface TrainedModel {
 export async function makeModel(
   runs: AsyncIterable<Run> | Iterable<Run>,
   job: TrainingJob,
-  onEpoch: (epoch: EpochReport) => Promise<void>,
+  onEpoch: FitOptions['onEpoch'],
 ): Promise<TrainedModel> {
   const dataset = await buildDataset(runs, {
     seed: job.seed,

@@ -67,6 +67,7 @@ async function train(job: TrainingJob): Promise<void> {
       await send({ kind: 'epoch', remainingSeconds: perEpochS * (job.maxEpochs - epoch.epoch), ...epoch });
       // The parent's end is only noticed between two turns of the event loop.
       await breathe();
+      return undefined;
     });
     await send({ kind: 'trained', model });
   } catch (error) {

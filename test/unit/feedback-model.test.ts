@@ -20,7 +20,7 @@ const SHAPE = networkShape(STATIC_FEATURE_NAMES.length);
 
 let model: TrainedModel;
 beforeAll(async () => {
-  model = await makeModel(RUNS, JOB, async () => {});
+  model = await makeModel(RUNS, JOB, async () => undefined);
 });
 
 describe('a trained model', () => {
@@ -57,10 +57,10 @@ describe('a trained model', () => {
   });
 
   it('comes out the same, byte for byte, for the same runs and seed', async () => {
-    const again = await makeModel(RUNS, JOB, async () => {});
+    const again = await makeModel(RUNS, JOB, async () => undefined);
     expect(Buffer.compare(again.onnx, model.onnx)).toBe(0);
     expect(again.card).toEqual(model.card);
-    const other = await makeModel(RUNS, { ...JOB, seed: 4, maxEpochs: 1 }, async () => {});
+    const other = await makeModel(RUNS, { ...JOB, seed: 4, maxEpochs: 1 }, async () => undefined);
     expect(other.card.id).not.toBe(model.card.id);
   });
 
@@ -68,6 +68,7 @@ describe('a trained model', () => {
     const epochs: number[] = [];
     const next = await makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent: model }, async (epoch) => {
       epochs.push(epoch.validationLoss);
+      return undefined;
     });
     const [own] = model.card.scores;
     const [incumbent, running] = next.incumbentScores;
@@ -78,6 +79,7 @@ describe('a trained model', () => {
     // One epoch from random weights is nowhere near.
     const cold = await makeModel(RUNS, { ...JOB, maxEpochs: 1 }, async (epoch) => {
       epochs.push(epoch.validationLoss);
+      return undefined;
     });
     expect(epochs[0]!).toBeLessThan(epochs[1]! * 0.8);
     expect(cold.incumbentScores).toEqual([]);
@@ -89,14 +91,14 @@ describe('a trained model', () => {
     ['not numbers', (weights) => weights.slice().fill(0xff, 0, 4)],
   ])('starts cold when the weights of the model in use are %s', async (_, spoil) => {
     const incumbent = { ...model, weights: spoil(model.weights) };
-    const next = await makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, async () => {});
+    const next = await makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, async () => undefined);
     expect(next.card.note).toContain('Trained from random weights');
     expect(next.incumbentScores).toHaveLength(2);
   });
 
   it('cannot be judged against a file that is damaged', async () => {
     const incumbent = { ...model, onnx: model.onnx.slice(0, 1000) };
-    await expect(makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, async () => {})).rejects.toThrow(
+    await expect(makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, async () => undefined)).rejects.toThrow(
       /SHA-256/,
     );
   });
