@@ -73,13 +73,14 @@ function segmentStarts(seconds: number, count: number): number[] {
 /** The clip's path, made in `cacheDir` if it is not there yet. */
 export async function clipFile(clip: ClipSpec, ffmpeg: string, cacheDir: string): Promise<string> {
   const place = clip.fromSeconds === undefined ? '' : `-at${clip.fromSeconds}`;
-  const form = clip.original ? 'copy' : `${clip.codec}-${clip.width}x${clip.height}-${clip.fps}`;
+  const form = clip.original ? 'copy' : `${clip.codec}-g2-${clip.width}x${clip.height}-${clip.fps}`;
   const name = `${clipSource(clip)}-${form}${place}-${clipSeconds(clip)}s.mkv`;
   const path = join(cacheDir, name);
   if (existsSync(path)) return path;
   mkdirSync(cacheDir, { recursive: true });
   const partial = join(cacheDir, `.${process.pid}-${name}`);
-  const encode = clip.original ? ['-c:v', 'copy'] : ENCODE[clip.codec]!;
+  // A key frame every other second, as contributions have it; trials enter a clip at one.
+  const encode = clip.original ? ['-c:v', 'copy'] : [...ENCODE[clip.codec]!, '-g', String(clip.fps * 2)];
   const args = ['-nostdin', '-v', 'error', '-y', ...sourceArgs(clip), ...encode, '-an', '-sn', partial];
   try {
     await promisify(execFile)(ffmpeg, args, { timeout: 120_000, killSignal: 'SIGKILL' });
@@ -98,7 +99,7 @@ const SIZES_A_PICTURE = 3;
 const ORIGINALS = 8;
 
 /** Large ones are shorter: making them is what takes the time. */
-function clipSeconds(clip: ClipSpec): number {
+export function clipSeconds(clip: ClipSpec): number {
   return !clip.original && clip.height > 720 ? CLIP_S - 2 : CLIP_S;
 }
 

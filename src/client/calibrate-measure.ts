@@ -3,9 +3,9 @@ import type { Complexity } from '../forecast/signature.js';
 import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import type { Cpuset } from '../lib/cpuset.js';
-import { CorecastError } from '../lib/errors.js';
+import { CorecastError, isCorecastError } from '../lib/errors.js';
 import { parseBench } from './bench-line.js';
-import { clipFile, clipSource } from './calibrate-clips.js';
+import { clipFile, clipSeconds, clipSource } from './calibrate-clips.js';
 import { MIN_MEDIA_S, type PlanEntry } from './calibrate-plan.js';
 import { parseFfmpegCommand } from './ffmpeg-args.js';
 import { allowedCpus, busyShares, hostState, mean, readCpuTimes } from './host-glance.js';
@@ -14,6 +14,7 @@ import { type InputFacts, probeInput, signatureFrom } from './signature.js';
 import { repin, spawnPinned } from './spawn-pinned.js';
 import { withThreadOptions } from './thread-options.js';
 import { ThreadUsage } from './thread-usage.js';
+import { NOWHERE } from './trial-command.js';
 
 /**
  * Measures plan entries by running FFmpeg on pinned CPUs, as fast as it will go. Demand is CPU seconds per media second,
@@ -39,6 +40,8 @@ const DEFAULT_MAX_RUN_S = 10;
 /** Content changes: where it can be afforded a run sees this much of it. */
 const WANTED_MEDIA_S = 4;
 const MAX_MEDIA_S = 300;
+/** For each level of it; nobody waits for an answer here. */
+const COMPLEXITY_LIMIT_MS = 30_000;
 const IDLE_GLANCE_MS = 200;
 const SAMPLE_MS = 60;
 
@@ -106,12 +109,27 @@ export class Measurer {
     const command = parseFfmpegCommand(commandWords(ffmpeg, entry, path, 1));
     let siti = this.#siti.get(path);
     if (siti === undefined) {
-      siti = await measureSiti(ffmpeg, { url: path, options: [], at: 0 }).catch(() => ({}));
+      siti = await this.#sitiOf(path);
       this.#siti.set(path, siti);
     }
     const { planned } = signatureFrom(command, [facts]);
-    const probe = await measureProbe(command, planned, facts.video.fps, svtAv1Major).catch(() => ({}));
+    const probe = await measureProbe(command, planned, {
+      inputFps: facts.video.fps,
+      svtAv1Major,
+      seekableSeconds: clipSeconds(entry.clip),
+      wallLimitMs: COMPLEXITY_LIMIT_MS,
+    });
     return { ...facts.complexity, ...siti, ...probe };
+  }
+
+  /** Nothing from a build without the filter. */
+  async #sitiOf(path: string): Promise<Complexity> {
+    try {
+      return await measureSiti(this.#options.ffmpeg, { url: path, options: [], at: 0 }, COMPLEXITY_LIMIT_MS);
+    } catch (error) {
+      if (isCorecastError(error, 'NOT_FOUND')) return {};
+      throw error;
+    }
   }
 
   #guess(entry: PlanEntry): number {
@@ -303,14 +321,14 @@ interface FfmpegRun {
 
 /** The command line an operator would write for this entry. */
 export function commandWords(ffmpeg: string, entry: PlanEntry, path: string, mediaSeconds: number): string[] {
-  const words = [ffmpeg, '-nostdin', '-hide_banner', '-benchmark', '-stream_loop', '-1', '-i', path];
+  const words = [ffmpeg, '-nostdin', '-y', '-hide_banner', '-benchmark', '-stream_loop', '-1', '-i', path];
   for (const output of entry.outputs) {
     words.push('-map', '0:v:0', '-t', mediaSeconds.toFixed(4));
     if (output.width !== entry.clip.width || output.height !== entry.clip.height) {
       words.push('-vf', `scale=${output.width}:${output.height}`);
     }
     if (output.fps > 0) words.push('-r', String(output.fps));
-    words.push('-c:v', entry.encoder, ...entry.encoderOptions, ...output.rate, '-f', 'null', '-');
+    words.push('-c:v', entry.encoder, ...entry.encoderOptions, ...output.rate, ...NOWHERE);
   }
   return words;
 }

@@ -100,10 +100,14 @@ function drawOutputs(random: Random, encoder: EncoderGrid, clip: ClipSpec): Plan
   }));
 }
 
+/** Counts up when the same entry comes to mean another measurement. */
+const MEASURE = 2;
+
 /** The measured word order is part of the identity: another FFmpeg line is another measurement. */
 function entryId(content: Omit<PlanEntry, 'id' | 'roughCores'>): string {
   const { clip, ...rest } = content;
   const named = {
+    measure: MEASURE,
     source: clipSource(clip),
     codec: clip.codec,
     size: [clip.width, clip.height],

@@ -258,12 +258,11 @@ async function withMeasuredComplexity(
     const measured =
       options.complexity === 'siti'
         ? await measureSiti(command.program, input)
-        : await measureProbe(
-            command,
-            read.planned,
-            read.signature.input.fps,
-            svt ? await svtAv1Major(command.program) : 1,
-          );
+        : await measureProbe(command, read.planned, {
+            inputFps: read.signature.input.fps,
+            svtAv1Major: svt ? await svtAv1Major(command.program) : 1,
+            seekableSeconds: 0,
+          });
     const complexity = { ...read.signature.complexity, ...measured };
     const cost = `--complexity ${options.complexity} took ${Math.round(performance.now() - begun)} ms`;
     return { ...read, signature: { ...read.signature, complexity }, notes: [...read.notes, cost] };

@@ -1,9 +1,12 @@
-import { type FfmpegCommand, type FfmpegOption, parseFfmpegCommand } from './ffmpeg-args.js';
+import { type FfmpegCommand, type FfmpegOption, lastOption, parseFfmpegCommand } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
+import { seconds } from './signature.js';
 import { withThreadOptions } from './thread-options.js';
 
 export interface TrialRequest {
   readonly mediaSeconds: number;
+  /** Where it begins, seconds after where the command itself would; the key frame before that, for files. */
+  readonly fromSeconds?: number;
   readonly svtAv1Major: number;
 }
 
@@ -16,22 +19,35 @@ export interface TrialRequest {
 export function trialArgs(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
-  { mediaSeconds, svtAv1Major }: TrialRequest,
+  { mediaSeconds, svtAv1Major, fromSeconds = 0 }: TrialRequest,
 ): string[] {
   const { args } = withThreadOptions(command, planned, { cpuCount: 1, svtAv1Major });
   const { globals, inputs, outputs } = parseFfmpegCommand([command.program, ...args]);
   return [
-    ...['-nostdin', '-hide_banner', '-benchmark', '-nostats', '-progress', 'pipe:1'],
+    ...['-nostdin', '-y', '-hide_banner', '-benchmark', '-nostats', '-progress', 'pipe:1'],
     ...globals.filter(({ name }) => GLOBALS.has(name)).flatMap(words),
     ...inputs.flatMap(({ url, options }) => [
       ...options.filter(({ name }) => !NOT_OF_INPUTS.has(name)).flatMap(words),
+      ...(fromSeconds > 0 ? seekTo(options, fromSeconds) : []),
       ...['-t', String(mediaSeconds), '-i', url],
     ]),
     ...outputs.flatMap(({ options }) => [
       ...options.filter(({ name }) => !NOT_OF_OUTPUTS.has(name) && !WRITES.test(name)).flatMap(words),
-      ...['-f', 'null', '-'],
+      ...NOWHERE,
     ]),
   ];
+}
+
+/**
+ * A container that takes every codec, written to nothing. FFmpeg's null muxer would not do: with it `-r` neither drops nor
+ * repeats frames (5.1), and the encoder would be given another number of them than in the channel.
+ */
+export const NOWHERE: readonly string[] = ['-f', 'matroska', '/dev/null'];
+
+/** To a key frame: frames that are decoded only to be dropped are no part of the channel's work. The last -ss wins. */
+function seekTo(options: readonly FfmpegOption[], fromSeconds: number): string[] {
+  const own = seconds(lastOption(options, 'ss')?.value);
+  return ['-noaccurate_seek', '-ss', String(own + fromSeconds)];
 }
 
 /** Why a command cannot be tried without writing a file of its own; undefined when it can. */

@@ -144,7 +144,11 @@ it.skipIf(!haveFfmpeg)(
     else expect(Math.min(siti.spatial!, siti.temporal!)).toBeGreaterThan(0);
     const command = parseFfmpegCommand(['ffmpeg', '-re', '-i', clip, '-preset', 'ultrafast', 'o.mp4']);
     const { planned, signature } = await commandSignature(command, { probe: true });
-    const { probeCpuSecondsPerFrame } = await measureProbe(command, planned, signature!.input.fps, 1);
+    const { probeCpuSecondsPerFrame } = await measureProbe(command, planned, {
+      inputFps: signature!.input.fps,
+      svtAv1Major: 1,
+      seekableSeconds: 0,
+    });
     expect(probeCpuSecondsPerFrame).toBeGreaterThan(1e-5);
     expect(probeCpuSecondsPerFrame).toBeLessThan(1);
   },
