@@ -9,11 +9,13 @@ import { clipFile, clipSeconds, clipSource } from './calibrate-clips.js';
 import { MIN_MEDIA_S, type PlanEntry } from './calibrate-plan.js';
 import { parseFfmpegCommand } from './ffmpeg-args.js';
 import { allowedCpus, busyShares, hostState, mean, readCpuTimes } from './host-glance.js';
-import { measureProbe, measureSiti } from './measure-complexity.js';
+import { samplePlaces } from './measure-complexity.js';
 import { type InputFacts, probeInput, signatureFrom } from './signature.js';
+import { measureSiti } from './siti.js';
 import { repin, spawnPinned } from './spawn-pinned.js';
 import { withThreadOptions } from './thread-options.js';
 import { ThreadUsage } from './thread-usage.js';
+import { tryCommand } from './trial.js';
 import { NOWHERE } from './trial-command.js';
 
 /**
@@ -107,25 +109,21 @@ export class Measurer {
   async #complexity(entry: PlanEntry, path: string, facts: InputFacts): Promise<Complexity> {
     const { ffmpeg, svtAv1Major } = this.#options;
     const command = parseFfmpegCommand(commandWords(ffmpeg, entry, path, 1));
-    let siti = this.#siti.get(path);
-    if (siti === undefined) {
-      siti = await this.#sitiOf(path);
-      this.#siti.set(path, siti);
-    }
     const { planned } = signatureFrom(command, [facts]);
-    const probe = await measureProbe(command, planned, {
-      inputFps: facts.video.fps,
-      svtAv1Major,
-      seekableSeconds: clipSeconds(entry.clip),
-      wallLimitMs: COMPLEXITY_LIMIT_MS,
-    });
-    return { ...facts.complexity, ...siti, ...probe };
+    const places = samplePlaces(clipSeconds(entry.clip));
+    const siti = this.#siti.get(path) ?? (await this.#sitiOf(path, places));
+    this.#siti.set(path, siti);
+    const request = { places, limitMs: COMPLEXITY_LIMIT_MS, svtAv1Major };
+    const { cpuSeconds, mediaSeconds } = await tryCommand(command, planned, request);
+    const probeCpuSecondsPerFrame = round(cpuSeconds / (mediaSeconds * facts.video.fps));
+    return { ...facts.complexity, ...siti, probeCpuSecondsPerFrame };
   }
 
   /** Nothing from a build without the filter. */
-  async #sitiOf(path: string): Promise<Complexity> {
+  async #sitiOf(path: string, places: readonly number[]): Promise<Complexity> {
+    const input = { url: path, options: [], at: 0 };
     try {
-      return await measureSiti(this.#options.ffmpeg, { url: path, options: [], at: 0 }, COMPLEXITY_LIMIT_MS);
+      return await measureSiti(this.#options.ffmpeg, input, places, COMPLEXITY_LIMIT_MS);
     } catch (error) {
       if (isCorecastError(error, 'NOT_FOUND')) return {};
       throw error;

@@ -6,7 +6,7 @@ import { type ClipSpec, clipGrid, clipSource } from './calibrate-clips.js';
 import { Measurer } from './calibrate-measure.js';
 import { calibrationPlan, SIZES } from './calibrate-plan.js';
 import { parseFfmpegCommand } from './ffmpeg-args.js';
-import { availableEncoders, mediaSeconds, svtAv1Major } from './ffmpeg-build.js';
+import { availableEncoders, svtAv1Major } from './ffmpeg-build.js';
 import { allowedCpus } from './host-glance.js';
 import { probeInput } from './signature.js';
 
@@ -120,7 +120,7 @@ async function clipsFor(options: CalibrateOptions, encoders: readonly string[]):
     const facts = await probeInput(command, command.inputs[0]!, { probe: true, timeoutMs: 20_000 }, []);
     if (facts === undefined) throw new CorecastError('INVALID_ARGUMENT', `${path} has no video`);
     const { codec, width, height, fps } = facts.video;
-    files.push({ path, codec, width, height, fps, seconds: await mediaSeconds(options.ffmpeg, path) });
+    files.push({ path, codec, width, height, fps, seconds: facts.seconds ?? 0 });
   }
   const needed: Readonly<Record<string, string>> = {
     h264: 'libx264',

@@ -1,5 +1,6 @@
 import type { Complexity } from '../forecast/signature.js';
 import type { ProbeFacts } from './ffprobe.js';
+import type { ComplexityCost } from './measure-complexity.js';
 
 /** Complexity from packet sizes: no decoding, and so nearly free. Empty when there are no compressed packets. */
 export function packetComplexity(facts: ProbeFacts): Complexity {
@@ -25,6 +26,14 @@ export function packetBitrate(facts: ProbeFacts): number {
   const bits = sum(facts.packets.map((p) => p.bytes)) * 8;
   const seconds = facts.packetSeconds > 0 ? facts.packetSeconds : facts.packets.length / facts.fps;
   return Math.round(bits / seconds);
+}
+
+/** What a level above packets came to, for the operator. */
+export function describeCost({ level, wallMs, cpuSeconds, failure }: ComplexityCost): string {
+  const took = `${wallMs} ms, ${cpuSeconds.toFixed(2)} CPU seconds`;
+  return failure === undefined
+    ? `--complexity ${level} took ${took}`
+    : `--complexity ${level} failed after ${took}: ${failure.message}; the forecast rests on the packets`;
 }
 
 function sum(values: readonly number[]): number {

@@ -4,7 +4,6 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { CorecastError, messageOf } from '../lib/errors.js';
-import { ffprobeBeside } from './signature.js';
 
 const run = promisify(execFile);
 const TIMEOUT = { timeout: 10_000, killSignal: 'SIGKILL', maxBuffer: 4 * 1024 * 1024 } as const;
@@ -22,14 +21,6 @@ export async function availableEncoders(ffmpeg: string): Promise<string[]> {
 export async function ffmpegVersion(ffmpeg: string): Promise<string> {
   const { stdout } = await run(ffmpeg, ['-version'], TIMEOUT);
   return /^ffmpeg version (\S+)/m.exec(stdout)?.[1] ?? 'unknown';
-}
-
-/** Length of a file; 0 when its container does not say. */
-export async function mediaSeconds(ffmpeg: string, path: string): Promise<number> {
-  const args = ['-v', 'error', '-show_entries', 'format=duration', '-of', 'csv=p=0', path];
-  const { stdout } = await run(ffprobeBeside(ffmpeg), args, TIMEOUT);
-  const seconds = Number(stdout.trim());
-  return Number.isFinite(seconds) && seconds > 0 ? seconds : 0;
 }
 
 /**

@@ -14,6 +14,8 @@ export interface ProbeFacts {
   readonly packets: readonly { readonly bytes: number; readonly key: boolean }[];
   /** Media seconds that the packets span; 0 when timestamps are missing. */
   readonly packetSeconds: number;
+  /** Of the whole input; 0 when the container does not say, as for live ones. */
+  readonly seconds: number;
 }
 
 export interface ProbeRequest {
@@ -34,7 +36,7 @@ const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 /** Undefined when the input has no video. Throws NOT_FOUND when it cannot be opened, CANCELLED when it takes too long. */
 export async function probe(request: ProbeRequest): Promise<ProbeFacts | undefined> {
   const entries =
-    'stream=codec_name,width,height,avg_frame_rate,r_frame_rate,bit_rate,pix_fmt,bits_per_raw_sample:format=bit_rate' +
+    'stream=codec_name,width,height,avg_frame_rate,r_frame_rate,bit_rate,pix_fmt,bits_per_raw_sample:format=bit_rate,duration' +
     (request.packets ? ':packet=size,flags,pts_time,dts_time' : '');
   const from = request.fromSeconds > 0 ? request.fromSeconds.toFixed(3) : '';
   const args = ['-v', 'error', '-of', 'json', '-select_streams', 'v:0', '-show_entries', entries];
@@ -64,6 +66,7 @@ export function parseProbe(text: string): ProbeFacts | undefined {
     bitDepth: depthOf(stream),
     packets,
     packetSeconds: span(json.packets ?? []),
+    seconds: Math.max(0, Number(json.format?.duration) || 0),
   };
 }
 
@@ -79,7 +82,7 @@ interface ProbeJson {
     bits_per_raw_sample?: string;
   }[];
   packets?: { size?: string; flags?: string; pts_time?: string; dts_time?: string }[];
-  format?: { bit_rate?: string };
+  format?: { bit_rate?: string; duration?: string };
 }
 
 function depthOf(stream: { pix_fmt?: string; bits_per_raw_sample?: string }): number {

@@ -1,124 +1,116 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { readFileSync, statSync } from 'node:fs';
 import type { Complexity } from '../forecast/signature.js';
-import { CorecastError, messageOf } from '../lib/errors.js';
-import type { FfmpegCommand, FfmpegFile } from './ffmpeg-args.js';
-import type { PlannedOutput } from './outputs.js';
-import { runTrial, type Trial } from './trial.js';
-import { whyNotTried } from './trial-command.js';
-
-/** How complexity is read: from packets alone, or by decoding the first seconds as well. */
-export type ComplexityMode = 'packets' | 'siti' | 'probe';
+import { CorecastError, type ErrorCode, isCorecastError, messageOf } from '../lib/errors.js';
+import { type FfmpegCommand, type FfmpegFile, lastOption } from './ffmpeg-args.js';
+import type { CommandSignature } from './signature.js';
+import { measureSiti } from './siti.js';
+import { type TrialRequest, tryCommand } from './trial.js';
 
 /**
- * SI and TI of ITU-T P.910 over the first two seconds, by FFmpeg's siti filter. Throws NOT_FOUND when this build has no
- * such filter (it came with FFmpeg 5.1).
+ * How a picture's difficulty is read. Each level has a price, which is bounded and reported:
+ * - `packets`: sizes of the first packets, by the ffprobe that reads the signature anyway.
+ * - `siti`: spatial and temporal information (ITU-T P.910) of some seconds, decoded by FFmpeg's siti filter.
+ * - `probe`: trials of the channel's own command on some seconds of its input.
  */
-export async function measureSiti(
-  ffmpeg: string,
-  input: FfmpegFile,
-  limitMs = SITI_LIMIT_MS,
-): Promise<Complexity> {
-  const said = await runFfmpeg(ffmpeg, input, limitMs, SITI_S, [
-    '-vf',
-    'siti=print_summary=1',
-    '-f',
-    'null',
-    '-',
-  ]);
-  const found = parseSiti(said);
-  if (found === undefined) throw new CorecastError('NOT_FOUND', 'FFmpeg printed no SITI summary');
-  return found;
+export const COMPLEXITY_LEVELS = ['packets', 'siti', 'probe'] as const;
+export type ComplexityLevel = (typeof COMPLEXITY_LEVELS)[number];
+
+/** What asking for a level came to. */
+export interface ComplexityCost {
+  readonly level: ComplexityLevel;
+  readonly wallMs: number;
+  /** Of all programs that were started for it, their loading included. */
+  readonly cpuSeconds: number;
+  /** Why the level was not reached: the forecast then rests on the packets. */
+  readonly failure?: { readonly code: ErrorCode; readonly message: string };
 }
 
-export function parseSiti(text: string): Complexity | undefined {
-  const spatial = /Spatial Information:\s+Average: ([\d.]+)/.exec(text)?.[1];
-  const temporal = /Temporal Information:\s+Average: ([\d.]+)/.exec(text)?.[1];
-  if (spatial === undefined || temporal === undefined) return undefined;
-  return { spatial: Number(spatial), temporal: Number(temporal) };
-}
-
-export interface ProbeRequest {
-  readonly inputFps: number;
-  readonly svtAv1Major: number;
-  /** Length of the input from where the command begins, where it can be entered anywhere; 0: only its beginning is tried. */
-  readonly seekableSeconds: number;
-  /** Of all trials together, milliseconds. */
-  readonly wallLimitMs?: number;
-}
-
-/**
- * CPU seconds per input frame of the channel's own command, decoding, filters and all outputs, by trials of one second
- * of media that are written to nowhere (trial.ts). A file is tried at a few places of its first minute, because a first
- * second is often a title; one place after the other, until the time is up.
- */
-export async function measureProbe(
+/** The same signature with what the level adds to it; packets add nothing here. Never throws: a channel starts without. */
+export async function withComplexity(
   command: FfmpegCommand,
-  planned: readonly PlannedOutput[],
-  { inputFps, svtAv1Major, seekableSeconds, wallLimitMs = PROBE_LIMIT_MS }: ProbeRequest,
-): Promise<Complexity> {
-  const why = whyNotTried(command);
-  if (why !== undefined) throw new CorecastError('INVALID_ARGUMENT', `the command was not tried: ${why}`);
-  const end = performance.now() + wallLimitMs;
-  const trials: Trial[] = [];
-  for (const fromSeconds of probePlaces(seekableSeconds)) {
-    const leftMs = end - performance.now();
-    // A trial that would probably be cut short tells less than it costs.
-    if (trials.length > 0 && leftMs < 1200 * trials.at(-1)!.wallSeconds) break;
-    trials.push(
-      await runTrial(command, planned, {
-        mediaSeconds: PROBE_S,
-        svtAv1Major,
-        fromSeconds,
-        wallLimitMs: leftMs,
-      }),
-    );
+  read: CommandSignature,
+  level: ComplexityLevel,
+): Promise<{ readonly read: CommandSignature; readonly cost?: ComplexityCost }> {
+  const { signature } = read;
+  if (level === 'packets' || signature === undefined) return { read };
+  const begun = performance.now();
+  const cpuBefore = childCpuSeconds();
+  const cost = () => ({
+    level,
+    wallMs: Math.round(performance.now() - begun),
+    cpuSeconds: Number((childCpuSeconds() - cpuBefore).toFixed(2)),
+  });
+  try {
+    const added = await measureLevel(command, read, level);
+    const complexity = { ...signature.complexity, ...added };
+    return { read: { ...read, signature: { ...signature, complexity } }, cost: cost() };
+  } catch (error) {
+    const code = isCorecastError(error) ? error.code : 'INTERNAL';
+    return { read, cost: { ...cost(), failure: { code, message: messageOf(error) } } };
   }
-  const total = (key: 'cpuSeconds' | 'mediaSeconds') => trials.reduce((sum, trial) => sum + trial[key], 0);
-  const cost = total('cpuSeconds') / (total('mediaSeconds') * inputFps);
-  return { probeCpuSecondsPerFrame: Number(cost.toPrecision(5)) };
 }
 
-/** The middle first: when there is time for one only, it is no title. */
-export function probePlaces(seekableSeconds: number): number[] {
-  const span = Math.min(PROBED_SPAN_S, seekableSeconds) - PROBE_S;
-  if (span < 2 * PROBE_S) return [0];
+async function measureLevel(
+  command: FfmpegCommand,
+  { mainInput, planned }: CommandSignature,
+  level: ComplexityLevel,
+): Promise<Complexity> {
+  const read = level === 'siti' ? [mainInput!.file] : command.inputs;
+  const problem = read.map(whyNotReadTwice).find((why) => why !== undefined);
+  if (problem !== undefined) throw new CorecastError('WRONG_STATE', problem);
+  const { seconds = 0, video } = mainInput!.facts;
+  const places = samplePlaces(seconds);
+  if (level === 'siti') return measureSiti(command.program, mainInput!.file, places, LIMIT_MS);
+  const { svtAv1Major } = await import('./ffmpeg-build.js');
+  const svt = planned.some((output) => output.video.encoder === 'libsvtav1');
+  const request: TrialRequest = {
+    places,
+    limitMs: LIMIT_MS,
+    svtAv1Major: svt ? await svtAv1Major(command.program) : 1,
+  };
+  const { cpuSeconds, mediaSeconds } = await tryCommand(command, planned, request);
+  return { probeCpuSecondsPerFrame: Number((cpuSeconds / (mediaSeconds * video.fps)).toPrecision(5)) };
+}
+
+/** Wall time for all samples of one input together; what the last of them has begun is finished within 2 s more. */
+const LIMIT_MS = 4_000;
+/** A file is sampled within its first minute, which is the one that is forecast. */
+const SAMPLED_SPAN_S = 60;
+
+/**
+ * Where to take samples of a second, seconds from where the command begins: a first second is often a title. The middle
+ * comes first, for when there is time for one only. `seconds`: the input's length; 0 where it cannot be entered anywhere.
+ */
+export function samplePlaces(seconds: number): number[] {
+  const span = Math.min(SAMPLED_SPAN_S, seconds) - 1;
+  if (span < 2) return [0];
   return [0.5, 0, 0.95].map((part) => Math.round(span * part * 10) / 10);
 }
 
-const SITI_S = 2;
-const PROBE_S = 1;
-const PROBE_LIMIT_MS = 4_000;
-const PROBED_SPAN_S = 60;
-const SITI_LIMIT_MS = 10_000;
-
-async function runFfmpeg(
-  ffmpeg: string,
-  input: FfmpegFile,
-  limitMs: number,
-  length: number,
-  output: string[],
-): Promise<string> {
-  const options = input.options
-    // Pace is for the real run; here every second of waiting delays the start.
-    .filter(({ name }) => name !== 're' && name !== 'readrate' && name !== 't' && name !== 'stream_loop')
-    .flatMap((o) => [
-      `-${o.name}${o.specifier === '' ? '' : `:${o.specifier}`}`,
-      ...(o.value === undefined ? [] : [o.value]),
-    ]);
-  const args = ['-nostdin', '-hide_banner', ...options, '-t', String(length), '-i', input.url];
-  try {
-    const limits = { timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: 4 * 1024 * 1024 } as const;
-    return (await promisify(execFile)(ffmpeg, [...args, '-map', '0:v:0', ...output], limits)).stderr;
-  } catch (cause) {
-    const said = String((cause as { stderr?: string }).stderr ?? '');
-    if (/No such filter: 'siti'/.test(said)) {
-      throw new CorecastError('NOT_FOUND', `${ffmpeg} has no siti filter; it came with FFmpeg 5.1`, {
-        cause,
-      });
-    }
-    throw new CorecastError('INTERNAL', `could not measure ${input.url}: ${messageOf(cause).slice(0, 300)}`, {
-      cause,
-    });
+/**
+ * A level above packets opens the input once more, which a file, a generated picture and a web server bear. A pipe would
+ * lose what was read; a device or a live protocol may have only one reader, or hand out its only copy.
+ */
+export function whyNotReadTwice(file: FfmpegFile): string | undefined {
+  if (lastOption(file.options, 'f')?.value === 'lavfi') return undefined;
+  if (/^https?:/.test(file.url)) {
+    const listens = lastOption(file.options, 'listen') !== undefined || /[?&]listen=[12]/.test(file.url);
+    return listens ? `${file.url} is a listener: FFmpeg waits there for its one publisher` : undefined;
   }
+  try {
+    if (statSync(file.url.replace(/^file:/, '')).isFile()) return undefined;
+  } catch {
+    // No path: a protocol or a pipe.
+  }
+  return `${file.url} is not a file: a live input is left to the channel, and not read twice`;
 }
+
+/** Of all children that have ended, to a hundredth of a second: cutime and cstime of proc(5). */
+function childCpuSeconds(): number {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[16 - 3]) + Number(fields[17 - 3])) / CLOCK_TICKS;
+}
+
+/** USER_HZ, 100 on every architecture that Node runs on. */
+const CLOCK_TICKS = 100;

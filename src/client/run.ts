@@ -7,12 +7,13 @@ import type { UsageSummary__Output } from '../rpc/generated/corecast/v1/UsageSum
 import { type Admission, admit } from './admit.js';
 import { channelClassOf } from './channel-class.js';
 import { ChannelRun, type RungChange } from './channel-run.js';
+import { describeCost } from './complexity.js';
 import { EXIT } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import type { Lease } from './holder.js';
-import type { ComplexityMode } from './measure-complexity.js';
+import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
 import type { PlannedOutput } from './outputs.js';
 import { parseRung } from './rungs.js';
 import { shellWords } from './shell-words.js';
@@ -35,7 +36,7 @@ export interface RunOptions {
   readonly runAnyway: boolean;
   readonly probe: boolean;
   readonly probeTimeoutMs?: number;
-  readonly complexity: ComplexityMode;
+  readonly complexity: ComplexityLevel;
   readonly declared: Partial<VideoInput>;
   /** Lines for the operator, on standard error. */
   readonly note: (text: string) => void;
@@ -48,12 +49,15 @@ export interface RunReport {
   readonly channelClass: ChannelClass;
   readonly cpus: readonly number[];
   readonly signature: Signature | null;
+  /** What --complexity came to; null for packets, which cost nothing of their own. */
+  readonly complexityCost: ComplexityCost | null;
   readonly threadOptions: readonly string[];
   /** Threads that had left the reserved CPUs and were brought back when FFmpeg was attached. */
   readonly threadsRepaired: number;
   readonly rungChanges: readonly RungChange[];
   readonly ending: string;
   readonly usage: UsageSummary__Output | null;
+  /** Reading the signature: ffprobe, and what --complexity asked for. */
   readonly probeMs: number;
   readonly reserveMs: number;
   /** From the wrapper's first line to FFmpeg's start, all of it. */
@@ -88,7 +92,8 @@ export async function run(
   const connecting = connectLate(options.socket);
   // Its failure is read later, by admit().
   connecting.catch(() => {});
-  const { signature, planned, notes: assumed } = await readSignature(command, options);
+  const { read, cost } = await readSignature(command, options);
+  const { signature, planned, notes: assumed } = read;
   const probeMs = clock.monotonicMs() - startedMs;
   const admission: Admission =
     signature === undefined
@@ -106,8 +111,10 @@ export async function run(
           runAnyway: options.runAnyway,
         });
   for (const text of assumed) note(text);
+  if (cost !== undefined) note(describeCost(cost));
   const reserveMs = clock.monotonicMs() - startedMs - probeMs;
-  const summary = { channelClass, signature: signature ?? null, probeMs, reserveMs, notes };
+  const complexityCost = cost ?? null;
+  const summary = { channelClass, signature: signature ?? null, complexityCost, probeMs, reserveMs, notes };
   if (admission.kind === 'unpinned') {
     if (signature === undefined)
       void connecting.then(
@@ -128,7 +135,10 @@ export async function run(
   );
 }
 
-type Summary = Pick<RunReport, 'channelClass' | 'signature' | 'probeMs' | 'reserveMs' | 'notes'>;
+type Summary = Pick<
+  RunReport,
+  'channelClass' | 'signature' | 'complexityCost' | 'probeMs' | 'reserveMs' | 'notes'
+>;
 
 async function runUnpinned(
   command: FfmpegCommand,
@@ -228,46 +238,25 @@ async function release(
   }
 }
 
-async function readSignature(command: FfmpegCommand, options: RunOptions): Promise<CommandSignature> {
+interface MeasuredSignature {
+  readonly read: CommandSignature;
+  readonly cost?: ComplexityCost;
+}
+
+async function readSignature(command: FfmpegCommand, options: RunOptions): Promise<MeasuredSignature> {
   try {
     const read = await commandSignature(command, {
       probe: options.probe,
       ...(options.probeTimeoutMs === undefined ? {} : { timeoutMs: options.probeTimeoutMs }),
       declared: options.declared,
     });
-    return await withMeasuredComplexity(command, read, options);
+    if (options.complexity === 'packets') return { read };
+    const { withComplexity } = await import('./measure-complexity.js');
+    return await withComplexity(command, read, options.complexity);
   } catch (error) {
     // FFmpeg itself would say the same and end with 1.
     if (isCorecastError(error, 'NOT_FOUND')) throw new ExitError(EXIT.failure, error.message);
     throw error;
-  }
-}
-
-async function withMeasuredComplexity(
-  command: FfmpegCommand,
-  read: CommandSignature,
-  options: RunOptions,
-): Promise<CommandSignature> {
-  const input = command.inputs[0];
-  if (options.complexity === 'packets' || read.signature === undefined || input === undefined) return read;
-  const { measureProbe, measureSiti } = await import('./measure-complexity.js');
-  const { svtAv1Major } = await import('./ffmpeg-build.js');
-  const begun = performance.now();
-  try {
-    const svt = read.planned.some(({ video }) => video.encoder === 'libsvtav1');
-    const measured =
-      options.complexity === 'siti'
-        ? await measureSiti(command.program, input)
-        : await measureProbe(command, read.planned, {
-            inputFps: read.signature.input.fps,
-            svtAv1Major: svt ? await svtAv1Major(command.program) : 1,
-            seekableSeconds: 0,
-          });
-    const complexity = { ...read.signature.complexity, ...measured };
-    const cost = `--complexity ${options.complexity} took ${Math.round(performance.now() - begun)} ms`;
-    return { ...read, signature: { ...read.signature, complexity }, notes: [...read.notes, cost] };
-  } catch (error) {
-    return { ...read, notes: [...read.notes, `--complexity ${options.complexity}: ${messageOf(error)}`] };
   }
 }
 

@@ -14,6 +14,8 @@ export interface CommandSignature {
   /** Undefined when the command encodes and copies no video: nothing to reserve for. */
   readonly signature: Signature | undefined;
   readonly planned: readonly PlannedOutput[];
+  /** The input whose picture the signature speaks of. */
+  readonly mainInput?: { readonly file: FfmpegFile; readonly facts: InputFacts };
   /** What had to be assumed, for the operator. */
   readonly notes: readonly string[];
 }
@@ -41,6 +43,8 @@ export async function commandSignature(
 export interface InputFacts {
   readonly video: VideoInput;
   readonly complexity: Complexity;
+  /** Left of it from where the command begins; absent where it is not known or cannot be entered anywhere. */
+  readonly seconds?: number;
 }
 
 /** The pure part: joins input facts and options. */
@@ -51,10 +55,16 @@ export function signatureFrom(
 ): CommandSignature {
   const pictures = facts.map((fact): Picture | undefined => fact?.video);
   const planned = plannedOutputs(command, pictures);
-  const input = hardest(facts);
-  if (input === undefined || planned.length === 0) return { signature: undefined, planned, notes };
+  const main = hardest(facts);
+  if (main < 0 || planned.length === 0) return { signature: undefined, planned, notes };
+  const input = facts[main]!;
   const outputs = planned.map((output) => output.video);
-  return { signature: { input: input.video, outputs, complexity: input.complexity }, planned, notes };
+  return {
+    signature: { input: input.video, outputs, complexity: input.complexity },
+    planned,
+    mainInput: { file: command.inputs[main]!, facts: input },
+    notes,
+  };
 }
 
 /** One input, as the wrapper sees it. Undefined when it has no video. */
@@ -96,7 +106,12 @@ export async function probeInput(
     bitrateBps: lavfi ? 0 : found.bitrateBps || packetBitrate(found),
     bitDepth: found.bitDepth,
   };
-  return { video: { ...video, ...options.declared }, complexity: packetComplexity(found) };
+  const left = found.seconds - seconds(lastOption(file.options, 'ss')?.value);
+  return {
+    video: { ...video, ...options.declared },
+    complexity: packetComplexity(found),
+    ...(left > 0 && !lavfi ? { seconds: left } : {}),
+  };
 }
 
 const TIMEOUT_MS = 3_000;
@@ -157,12 +172,13 @@ export function ffprobeBeside(program: string): string {
   return program.includes('/') && /ffmpeg$/.test(program) ? join(dirname(program), 'ffprobe') : 'ffprobe';
 }
 
-function hardest(facts: readonly (InputFacts | undefined)[]): InputFacts | undefined {
-  const work = ({ video }: InputFacts) => video.width * video.height * video.fps;
-  return facts.reduce(
-    (best, f) => (best === undefined || (f !== undefined && work(f) > work(best)) ? f : best),
-    undefined,
-  );
+/** Index of the input with the most pixels a second; -1 when none has a picture. */
+function hardest(facts: readonly (InputFacts | undefined)[]): number {
+  const work = (i: number) => {
+    const video = facts[i]?.video;
+    return video === undefined ? -1 : video.width * video.height * video.fps;
+  };
+  return facts.reduce((best, _, i) => (work(i) > work(best) ? i : best), -1);
 }
 
 /** "90", "1:30", "00:01:30.5". */

@@ -1,40 +1,55 @@
-import { type FfmpegCommand, type FfmpegOption, lastOption, parseFfmpegCommand } from './ffmpeg-args.js';
+import {
+  type FfmpegCommand,
+  type FfmpegFile,
+  type FfmpegOption,
+  lastOption,
+  parseFfmpegCommand,
+} from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
 import { seconds } from './signature.js';
 import { withThreadOptions } from './thread-options.js';
 
-export interface TrialRequest {
+/** A part of an input. */
+export interface Sample {
+  /** Seconds after where the command itself would begin; above 0 the key frame before that. */
+  readonly fromSeconds: number;
   readonly mediaSeconds: number;
-  /** Where it begins, seconds after where the command itself would; the key frame before that, for files. */
-  readonly fromSeconds?: number;
-  readonly svtAv1Major: number;
 }
 
 /**
- * The arguments of a short trial of a channel's own command: the same decoders, filters, encoders and options on the
- * first seconds of its inputs, written to nowhere. Pace, loops, seeks in the output, and whatever else writes a file
- * are left out. One thread each, whatever will be reserved: at admission that is not known yet, and a trial is only
- * comparable with another one if both were run alike.
+ * The arguments of a short trial of a channel's own command: the same decoders, filters, encoders and options on a part
+ * of its inputs, written to nowhere. Pace, loops, seeks in the output, and whatever else writes a file are left out. One
+ * thread each, whatever will be reserved: at admission that is not known yet, and a trial is only comparable with
+ * another one if both were run alike.
  */
 export function trialArgs(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
-  { mediaSeconds, svtAv1Major, fromSeconds = 0 }: TrialRequest,
+  sample: Sample,
+  svtAv1Major: number,
 ): string[] {
   const { args } = withThreadOptions(command, planned, { cpuCount: 1, svtAv1Major });
   const { globals, inputs, outputs } = parseFfmpegCommand([command.program, ...args]);
   return [
     ...['-nostdin', '-y', '-hide_banner', '-benchmark', '-nostats', '-progress', 'pipe:1'],
     ...globals.filter(({ name }) => GLOBALS.has(name)).flatMap(words),
-    ...inputs.flatMap(({ url, options }) => [
-      ...options.filter(({ name }) => !NOT_OF_INPUTS.has(name)).flatMap(words),
-      ...(fromSeconds > 0 ? seekTo(options, fromSeconds) : []),
-      ...['-t', String(mediaSeconds), '-i', url],
-    ]),
+    ...inputs.flatMap((input) => inputWords(input, sample)),
     ...outputs.flatMap(({ options }) => [
       ...options.filter(({ name }) => !NOT_OF_OUTPUTS.has(name) && !WRITES.test(name)).flatMap(words),
       ...NOWHERE,
     ]),
+  ];
+}
+
+/** An input as the command opens it, but only a part of it and as fast as it will go. */
+export function inputWords({ url, options }: FfmpegFile, { fromSeconds, mediaSeconds }: Sample): string[] {
+  const own = seconds(lastOption(options, 'ss')?.value);
+  // To a key frame: frames that are decoded only to be dropped are no part of the channel's work. The last -ss wins.
+  const seek = fromSeconds > 0 ? ['-noaccurate_seek', '-ss', String(own + fromSeconds)] : [];
+  return [
+    ...options.filter(({ name }) => !NOT_OF_INPUTS.has(name)).flatMap(words),
+    ...seek,
+    ...['-t', String(mediaSeconds), '-i', url],
   ];
 }
 
@@ -44,19 +59,12 @@ export function trialArgs(
  */
 export const NOWHERE: readonly string[] = ['-f', 'matroska', '/dev/null'];
 
-/** To a key frame: frames that are decoded only to be dropped are no part of the channel's work. The last -ss wins. */
-function seekTo(options: readonly FfmpegOption[], fromSeconds: number): string[] {
-  const own = seconds(lastOption(options, 'ss')?.value);
-  return ['-noaccurate_seek', '-ss', String(own + fromSeconds)];
-}
-
 /** Why a command cannot be tried without writing a file of its own; undefined when it can. */
 export function whyNotTried(command: FfmpegCommand): string | undefined {
-  const graphs = [...command.globals, ...command.outputs.flatMap(({ options }) => options)].filter(
-    ({ name }) => /^(vf|af|filter|filter_complex|lavfi)$/.test(name),
-  );
-  const writing = graphs.find(({ value }) => WRITING_FILTER.test(value ?? ''));
-  return writing === undefined ? undefined : `its filters write a file (${writing.value?.slice(0, 80)})`;
+  const options = [...command.globals, ...command.outputs.flatMap((output) => output.options)];
+  const writing = options.find(({ name, value }) => FILTERS.test(name) && WRITING_FILTER.test(value ?? ''));
+  if (writing === undefined) return undefined;
+  return `-${writing.name} ${writing.value?.slice(0, 80)} may write a file`;
 }
 
 function words({ name, specifier, value }: FfmpegOption): string[] {
@@ -76,4 +84,5 @@ const NOT_OF_INPUTS = new Set(
 );
 const NOT_OF_OUTPUTS = new Set('f ss t to fs pass passlogfile'.split(' '));
 const WRITES = /^(vstats|enc_stats|mux_stats|sdp_file)/;
+const FILTERS = /^(vf|af|filter|filter_complex|filter_complex_script|filter_script|lavfi)$/;
 const WRITING_FILTER = /vidstabdetect|(^|[:=,;])(stats_file|file|filename|log_path|result|f)=/;

@@ -4,7 +4,7 @@ import { CorecastError } from '../lib/errors.js';
 import { parseBench } from './bench-line.js';
 import type { FfmpegCommand } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
-import { type TrialRequest, trialArgs } from './trial-command.js';
+import { type Sample, trialArgs, whyNotTried } from './trial-command.js';
 
 /** What a trial of a channel's own command took. */
 export interface Trial {
@@ -12,56 +12,79 @@ export interface Trial {
   readonly cpuSeconds: number;
   /** Media seconds that were transcoded; fewer than asked for when the input or the time ended before. */
   readonly mediaSeconds: number;
-  readonly wallSeconds: number;
 }
 
-export interface TrialOptions extends TrialRequest {
-  /** When it is told to finish with the frames it has read. */
-  readonly wallLimitMs: number;
+export interface TrialRequest {
+  /** Where in the input, seconds; a second of media at each. */
+  readonly places: readonly number[];
+  /** Wall time of all of them together, milliseconds. */
+  readonly limitMs: number;
+  readonly svtAv1Major: number;
 }
 
 /**
- * Runs a trial. It is bounded twice: at the wall limit FFmpeg is asked to end, which flushes its encoders so that frames
- * and CPU seconds still belong together; one that does not end is killed, and nothing is known. It runs at a low priority,
- * because channels that were admitted before come first.
+ * Tries a command on a second of its media at one place after the other, until the time is up. Throws INVALID_ARGUMENT for
+ * a command that writes files besides its outputs, CANCELLED when no frame was ready in time.
  */
-export async function runTrial(
+export async function tryCommand(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
-  options: TrialOptions,
+  { places, limitMs, svtAv1Major }: TrialRequest,
 ): Promise<Trial> {
-  const args = trialArgs(command, planned, options);
-  const begun = performance.now();
-  const { said, progress, stopped } = await runBounded(command.program, args, options.wallLimitMs);
-  const wallSeconds = (performance.now() - begun) / 1000;
-  const bench = parseBench(said);
-  const frames = Number([...progress.matchAll(/^frame=\s*(\d+)/gm)].at(-1)?.[1] ?? 0);
+  const why = whyNotTried(command);
+  if (why !== undefined) throw new CorecastError('INVALID_ARGUMENT', `the command was not tried: ${why}`);
   const fps = planned[0]?.video.fps ?? 0;
-  if (bench === undefined || frames === 0 || fps === 0) {
-    const why = stopped ? `nothing was ready within ${options.wallLimitMs} ms` : said.trim().slice(-300);
-    throw new CorecastError(stopped ? 'CANCELLED' : 'INTERNAL', `the trial made no frame: ${why}`);
+  const end = performance.now() + limitMs;
+  const total = { cpuSeconds: 0, mediaSeconds: 0 };
+  for (const fromSeconds of places) {
+    const begun = performance.now();
+    const sample = { fromSeconds, mediaSeconds: SAMPLE_S };
+    const args = trialArgs(command, planned, sample, svtAv1Major);
+    const trial = await runTrial(command.program, args, { sample, fps, limitMs: end - begun });
+    total.cpuSeconds += trial.cpuSeconds;
+    total.mediaSeconds += trial.mediaSeconds;
+    // One that would probably be cut short tells less than it costs.
+    if (end - performance.now() < 1.2 * (performance.now() - begun)) break;
   }
-  const cpuSeconds = bench.userSeconds + bench.systemSeconds;
-  const byFrames = frames / fps;
-  // Frame rate conversion may round a frame up or down; the input's own end is exact.
-  const whole = !stopped && byFrames > options.mediaSeconds - 1.5 / fps;
-  return {
-    cpuSeconds: Math.max(MIN_CPU_S, cpuSeconds),
-    mediaSeconds: whole ? options.mediaSeconds : byFrames,
-    wallSeconds,
-  };
+  return total;
 }
 
+const SAMPLE_S = 1;
+/** After the limit, for flushing what was read. */
+const FLUSH_MS = 2_000;
+/** Channels that were admitted before come first. */
+const NICE = 10;
 /** A clock tick of the kernel's accounting: less cannot be told from nothing. */
 const MIN_CPU_S = 0.001;
-/** After the wall limit, for flushing what was read. */
-const FLUSH_MS = 4_000;
-const NICE = 10;
+
+/**
+ * Bounded twice: at the limit FFmpeg is asked to end, which flushes its encoders so that frames and CPU seconds still
+ * belong together; one that does not end is killed, and nothing is known.
+ */
+async function runTrial(
+  program: string,
+  args: readonly string[],
+  { sample, fps, limitMs }: { sample: Sample; fps: number; limitMs: number },
+): Promise<Trial> {
+  const { said, progress, stopped } = await runBounded(program, args, limitMs);
+  const bench = parseBench(said);
+  const frames = Number([...progress.matchAll(/^frame=\s*(\d+)/gm)].at(-1)?.[1] ?? 0);
+  if (bench === undefined || frames === 0 || fps === 0) {
+    const why = stopped ? `nothing was ready within ${Math.round(limitMs)} ms` : said.trim().slice(-300);
+    throw new CorecastError(stopped ? 'CANCELLED' : 'INTERNAL', `the trial made no frame: ${why}`);
+  }
+  // Frame rate conversion may round a frame up or down; the input's own end is exact.
+  const whole = !stopped && frames / fps > sample.mediaSeconds - 1.5 / fps;
+  return {
+    cpuSeconds: Math.max(MIN_CPU_S, bench.userSeconds + bench.systemSeconds),
+    mediaSeconds: whole ? sample.mediaSeconds : frames / fps,
+  };
+}
 
 interface Ended {
   readonly said: string;
   readonly progress: string;
-  /** The wall limit was met. */
+  /** The limit was met. */
   readonly stopped: boolean;
 }
 
@@ -76,12 +99,13 @@ async function runBounded(program: string, args: readonly string[], limitMs: num
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     progress = (progress + text).slice(-4_096);
   });
-  const kills: NodeJS.Timeout[] = [
-    setTimeout(() => {
-      stopped = true;
-      child.kill('SIGTERM');
-    }, limitMs),
-    setTimeout(() => child.kill('SIGKILL'), limitMs + FLUSH_MS),
+  const stop = () => {
+    stopped = true;
+    child.kill('SIGTERM');
+  };
+  const timers = [
+    setTimeout(stop, limitMs),
+    setTimeout(() => child.kill('SIGKILL'), Math.max(0, limitMs) + FLUSH_MS),
   ];
   try {
     await new Promise<void>((resolve, reject) => {
@@ -92,7 +116,7 @@ async function runBounded(program: string, args: readonly string[], limitMs: num
   } catch (cause) {
     throw new CorecastError('NOT_FOUND', `cannot start ${program}: ${(cause as Error).message}`, { cause });
   } finally {
-    for (const kill of kills) clearTimeout(kill);
+    for (const timer of timers) clearTimeout(timer);
   }
   return { said, progress, stopped };
 }
@@ -101,6 +125,6 @@ function lowerPriority(pid: number): void {
   try {
     setPriority(pid, NICE);
   } catch {
-    // It ended already, or may not: then it runs as any other.
+    // It ended already.
   }
 }

@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseFfmpegCommand } from '../../src/client/ffmpeg-args.js';
-import { measureProbe, measureSiti } from '../../src/client/measure-complexity.js';
 import { commandSignature } from '../../src/client/signature.js';
 import { haveFfmpeg } from '../support/client-against-server.js';
 
@@ -133,23 +132,3 @@ describe.skipIf(!haveFfmpeg)('commandSignature', { timeout: 120_000 }, () => {
     expect(signature).toBeUndefined();
   });
 });
-
-it.skipIf(!haveFfmpeg)(
-  'SI, TI and the probe encode are measured by decoding',
-  { timeout: 120_000 },
-  async () => {
-    const input = parseFfmpegCommand(['ffmpeg', '-re', '-i', clip, 'o.mp4']).inputs[0]!;
-    const siti = await measureSiti('ffmpeg', input).catch((error: Error) => error.message);
-    if (typeof siti === 'string') expect(siti).toContain('has no siti filter');
-    else expect(Math.min(siti.spatial!, siti.temporal!)).toBeGreaterThan(0);
-    const command = parseFfmpegCommand(['ffmpeg', '-re', '-i', clip, '-preset', 'ultrafast', 'o.mp4']);
-    const { planned, signature } = await commandSignature(command, { probe: true });
-    const { probeCpuSecondsPerFrame } = await measureProbe(command, planned, {
-      inputFps: signature!.input.fps,
-      svtAv1Major: 1,
-      seekableSeconds: 0,
-    });
-    expect(probeCpuSecondsPerFrame).toBeGreaterThan(1e-5);
-    expect(probeCpuSecondsPerFrame).toBeLessThan(1);
-  },
-);

@@ -3,6 +3,7 @@ import type { VideoInput } from '../../forecast/signature.js';
 import { CorecastError } from '../../lib/errors.js';
 import type { ChannelClass } from '../../reservation/reservation.js';
 import { declaredInput, integer, oneOf } from '../arguments.js';
+import type { ComplexityLevel } from '../measure-complexity.js';
 import { printJson, printLine } from '../print.js';
 import { printDecision } from '../print-decision.js';
 import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
@@ -20,6 +21,7 @@ interface Options extends DaemonOptions {
   readonly cpus?: number;
   readonly priority?: number;
   readonly inputSignature?: Partial<VideoInput>;
+  readonly complexity: ComplexityLevel;
 }
 
 export function addPredictCommand(program: Command): void {
@@ -43,6 +45,11 @@ export function addPredictCommand(program: Command): void {
     .option('--fps <n>', 'output frame rate (default: as the input)')
     .option('--bitrate <n>', 'output bitrate, such as 3M')
     .option('--crf <n>', 'output constant rate factor')
+    .addOption(
+      new Option('--complexity <how>', 'as for run')
+        .argParser(oneOf('packets', 'siti', 'probe'))
+        .default('packets'),
+    )
     .addOption(new Option('--class <class>', 'live or vod').argParser(oneOf('live', 'vod')))
     .option('--exclusive', 'as for run')
     .option('--cpus <n>', 'exactly this many CPUs (default: as many as the forecast says)', integer(1, 8192))
@@ -58,10 +65,14 @@ export function addPredictCommand(program: Command): void {
       const { channelClassMessage, signatureMessage } = await import('../messages.js');
       const { channelClassOf } = await import('../channel-class.js');
       const command = parseFfmpegCommand(words.length > 0 ? words : wordsOf(options));
-      const { signature, notes } = await commandSignature(command, {
+      const { withComplexity } = await import('../measure-complexity.js');
+      const { describeCost } = await import('../complexity.js');
+      const plain = await commandSignature(command, {
         probe: words.length > 0 || options.input !== undefined,
         declared: options.inputSignature ?? {},
       });
+      const { read, cost } = await withComplexity(command, plain, options.complexity);
+      const { signature, notes } = read;
       if (signature === undefined)
         throw new CorecastError('INVALID_ARGUMENT', 'the command encodes no video');
       const channelClass = options.class ?? (words.length > 0 ? channelClassOf(command) : 'live');
@@ -74,8 +85,9 @@ export function addPredictCommand(program: Command): void {
           ...(options.priority === undefined ? {} : { priority: options.priority }),
         }),
       );
-      if (options.json === true) return printJson({ decision, notes });
+      if (options.json === true) return printJson({ decision, notes, complexityCost: cost ?? null });
       for (const note of words.length > 0 ? notes : []) printLine(`note: ${note}`);
+      if (cost !== undefined) printLine(`note: ${describeCost(cost)}`);
       if (decision !== null) printDecision(decision);
     });
 }

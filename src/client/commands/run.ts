@@ -6,7 +6,7 @@ import type { ChannelClass } from '../../reservation/reservation.js';
 import { collect, declaredInput, duration, integer, oneOf } from '../arguments.js';
 import { EXIT_CODE_HELP } from '../exit-codes.js';
 import type { Ending } from '../ffmpeg-process.js';
-import type { ComplexityMode } from '../measure-complexity.js';
+import type { ComplexityLevel } from '../measure-complexity.js';
 import { toJson } from '../print.js';
 import type { RunReport } from '../run.js';
 
@@ -23,7 +23,7 @@ interface Options {
   readonly runAnyway?: true;
   readonly probe: boolean;
   readonly probeTimeout?: number;
-  readonly complexity: ComplexityMode;
+  readonly complexity: ComplexityLevel;
   readonly inputSignature?: Partial<VideoInput>;
   readonly report?: string;
   readonly json?: true;
@@ -60,7 +60,10 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     .option('--no-probe', 'do not run ffprobe; use what is declared')
     .option('--probe-timeout <time>', 'how long ffprobe may take (default: 3s, 15s for files)', duration)
     .addOption(
-      new Option('--complexity <how>', 'packets, siti (decode 2 s) or probe (encode 1 s)')
+      new Option(
+        '--complexity <how>',
+        'packets, siti (decode some seconds) or probe (try the command on some seconds)',
+      )
         .argParser(oneOf('packets', 'siti', 'probe'))
         .default('packets'),
     )
