@@ -1,35 +1,21 @@
 import { createHash } from 'node:crypto';
 import { COST_TABLE_ID } from '../forecast/cost-table.js';
+import type { ModelEvidence } from '../forecast/evidence.js';
 import { STATIC_FEATURE_NAMES } from '../forecast/features.js';
 import { HORIZONS } from '../forecast/forecast.js';
-import { type Model, openModel } from '../forecast/inference.js';
-import {
-  type ModelCard,
-  type ModelScore,
-  type NetworkShape,
-  networkShape,
-  OUTPUTS,
-} from '../forecast/network.js';
+import { type ModelCard, type ModelScore, type NetworkShape, networkShape } from '../forecast/network.js';
 import type { Run } from '../history/records.js';
 import { CorecastError } from '../lib/errors.js';
 import { buildDataset, type Dataset } from './dataset.js';
-import { type Fit, type FitOptions, fitNetwork } from './fit.js';
-import { createTrainer, weightsFromBytes, weightsToBytes } from './lstm-addon.js';
+import { type EpochReport, type Fit, type FitState, fitNetwork } from './fit.js';
+import { answersOf, judgeIncumbent, judgeNetwork, methodOf } from './judge.js';
+import { weightsFromBytes, weightsToBytes } from './lstm-addon.js';
 import { lstmLayout } from './lstm-layout.js';
+import { recordOfData, testEvidence } from './make-evidence.js';
 import { type Normalisation, normalisationOf, type Packed, pack } from './normalisation.js';
 import { writeOnnx } from './onnx-writer.js';
-import {
-  costTable,
-  type DemandForecast,
-  isKnown,
-  type Method,
-  persistence,
-  signatureLookup,
-} from './peers.js';
-import type { Row } from './rows.js';
-import { score } from './scores.js';
+import { isKnown } from './peers.js';
 import { nearCostTable, renormalised, sameShape, withoutConstants } from './start-weights.js';
-import { demandOf } from './targets.js';
 
 export interface TrainingJob {
   readonly seed: number;
@@ -39,6 +25,8 @@ export interface TrainingJob {
   readonly trainedMs: number;
   /** Rows kept of all runs; the default of dataset.ts when absent. */
   readonly mostRows?: number;
+  /** Runs that ended later are not looked at. */
+  readonly untilMs?: number;
   readonly incumbent?: Incumbent;
 }
 
@@ -54,26 +42,50 @@ export interface TrainedModel {
   readonly card: ModelCard;
   readonly onnx: Uint8Array;
   readonly weights: Uint8Array;
+  readonly evidence: ModelEvidence;
   /** Of the model in use on the same unseen rows: incumbent, incumbent_running; empty without one. */
   readonly incumbentScores: readonly ModelScore[];
   readonly testRows: number;
   readonly testSources: readonly string[];
 }
 
+/** How far a training is, and all that it takes to go on from there. */
+export interface TrainingState {
+  /** What it started from, in words. */
+  readonly start: string;
+  readonly resumedAfter: readonly number[];
+  readonly curve: ModelEvidence['curve'];
+  readonly fit: FitState;
+}
+
+export interface TrainingHooks {
+  /** Awaited after every epoch; 'stop' ends the training with the best so far. */
+  readonly onEpoch: (epoch: EpochReport, state: () => TrainingState) => Promise<'stop' | undefined>;
+  /** Told once the data is there; gives back where an interrupted training of the same data and seed was. */
+  readonly onData?: (data: ModelEvidence['data']) => Promise<TrainingState | undefined>;
+}
+
 /** From runs to a model with its card: dataset, training, judgement on the unseen part. */
 export async function makeModel(
   runs: AsyncIterable<Run> | Iterable<Run>,
   job: TrainingJob,
-  onEpoch: FitOptions['onEpoch'],
+  { onEpoch, onData }: TrainingHooks,
 ): Promise<TrainedModel> {
+  const { seed, mostRows, untilMs } = job;
   const dataset = await buildDataset(runs, {
-    seed: job.seed,
-    ...(job.mostRows === undefined ? {} : { mostRows: job.mostRows }),
+    seed,
+    ...(mostRows === undefined ? {} : { mostRows }),
+    ...(untilMs === undefined ? {} : { untilMs }),
   });
   checkParts(dataset);
+  const data = recordOfData(dataset);
+  const before = await onData?.(data);
   const shape = networkShape(STATIC_FEATURE_NAMES.length);
   const normalisation = normalisationOf(dataset.training.rows);
-  const start = startFrom(job, normalisation);
+  const fresh = startFrom(job, normalisation);
+  const start = before?.start ?? fresh.name;
+  const resumedAfter = before === undefined ? [] : [...before.resumedAfter, before.fit.epoch];
+  const curve = [...(before?.curve ?? [])];
   const result = await fitNetwork(
     pack(dataset.training.rows, normalisation),
     pack(dataset.validation.rows, normalisation),
@@ -82,8 +94,12 @@ export async function makeModel(
       seed: job.seed,
       maxEpochs: job.maxEpochs,
       toCover: toCover(dataset, normalisation),
-      prepare: start.prepare,
-      onEpoch,
+      prepare: fresh.prepare,
+      ...(before === undefined ? {} : { resume: before.fit }),
+      onEpoch: (epoch, state) => {
+        curve.push(pointOf(epoch));
+        return onEpoch(epoch, () => ({ start, resumedAfter, curve, fit: state() }));
+      },
     },
   );
   const weights = weightsToBytes(result.weights);
@@ -92,14 +108,55 @@ export async function makeModel(
     'corecast.model': id,
     'corecast.cost_table': COST_TABLE_ID,
   });
-  const testRows = dataset.test.rows.filter(isKnown);
-  const card: ModelCard = {
+  const { rows } = dataset.test;
+  const answers = answersOf(rows, shape, normalisation, result.weights);
+  const testRows = rows.filter(isKnown);
+  const card = cardOf(job, dataset, normalisation, {
+    id,
+    onnx,
+    scores: judgeNetwork(dataset.training.rows, testRows, normalisation, methodOf(rows, answers)),
+    note: noteOf(dataset, testRows.length, result, start),
+  });
+  const { incumbent } = job;
+  return {
+    card,
+    onnx,
+    weights,
+    evidence: {
+      format: 1,
+      data,
+      start,
+      keptEpoch: result.bestEpoch,
+      resumedAfter,
+      curve,
+      ...testEvidence(rows, answers),
+    },
+    incumbentScores:
+      incumbent === undefined ? [] : await judgeIncumbent(incumbent.card, incumbent.onnx, testRows),
+    testRows: testRows.length,
+    testSources: dataset.test.sources,
+  };
+}
+
+/** JSON has no NaN: a training that blows up has none to show. */
+function pointOf({ epoch, trainingLoss, validationLoss }: EpochReport): ModelEvidence['curve'][number] {
+  const known = (loss: number) => (Number.isFinite(loss) ? loss : null);
+  return { epoch, trainingLoss: known(trainingLoss), validationLoss: known(validationLoss) };
+}
+
+function cardOf(
+  { origin, trainedMs, seed }: TrainingJob,
+  dataset: Dataset,
+  normalisation: Normalisation,
+  { id, onnx, scores, note }: { id: string; onnx: Uint8Array; scores: ModelScore[]; note: string },
+): ModelCard {
+  return {
     format: 1,
     id,
-    origin: job.origin,
-    trainedMs: job.trainedMs,
-    seed: job.seed,
-    shape,
+    origin,
+    trainedMs,
+    seed,
+    shape: networkShape(STATIC_FEATURE_NAMES.length),
     staticFeatureNames: STATIC_FEATURE_NAMES,
     costTable: COST_TABLE_ID,
     sequenceMean: normalisation.sequence.mean,
@@ -109,18 +166,9 @@ export async function makeModel(
     onnxSha256: createHash('sha256').update(onnx).digest('hex'),
     trainingRuns: dataset.training.runs,
     validationRuns: dataset.validation.runs,
-    scores: judge(dataset, testRows, normalisation, result.weights),
+    scores,
     weightsFile: 'weights.bin',
-    note: noteOf(dataset, testRows.length, result, start.name),
-  };
-  const incumbentScores = job.incumbent === undefined ? [] : await judgeIncumbent(job.incumbent, testRows);
-  return {
-    card,
-    onnx,
-    weights,
-    incumbentScores,
-    testRows: testRows.length,
-    testSources: dataset.test.sources,
+    note,
   };
 }
 
@@ -163,63 +211,6 @@ function usableWeights(bytes: Uint8Array, card: ModelCard, shape: NetworkShape):
   return weights.every(Number.isFinite) ? weights : undefined;
 }
 
-function judge(
-  dataset: Dataset,
-  rows: readonly Row[],
-  normalisation: Normalisation,
-  weights: Float32Array,
-): ModelScore[] {
-  const training = dataset.training.rows;
-  const network = networkMethod(rows, normalisation, weights);
-  const running = rows.filter(({ kind }) => kind === 'running');
-  const scores = [
-    score('lstm', rows, network),
-    score('signature_lookup', rows, signatureLookup(training, normalisation.fixed)),
-    score('cost_table', rows, costTable(training)),
-  ];
-  if (running.length > 0) {
-    scores.push(score('lstm_running', running, network));
-    for (const [name, method] of Object.entries(persistence(training))) {
-      scores.push(score(name, running, method));
-    }
-  }
-  return scores;
-}
-
-/** All rows in one pass of the trainer, which the ONNX file equals to 1e-4. */
-function networkMethod(rows: readonly Row[], normalisation: Normalisation, weights: Float32Array): Method {
-  const trainer = createTrainer(networkShape(STATIC_FEATURE_NAMES.length), 0);
-  trainer.setWeights(weights);
-  const { sequence, fixed, count } = pack(rows, normalisation);
-  const quantiles = trainer.predict(sequence, fixed, count);
-  const places = new Map(rows.map((row, i) => [row, i * OUTPUTS]));
-  return (row) => demandQuantiles(quantiles, places.get(row)!, row.cost);
-}
-
-/** By its ONNX file, as the daemon runs it. */
-async function judgeIncumbent({ card, onnx }: Incumbent, rows: readonly Row[]): Promise<ModelScore[]> {
-  let model: Model | undefined;
-  try {
-    model = await openModel(card, onnx);
-    const forecasts = new Map<Row, DemandForecast>();
-    for (const row of rows) {
-      forecasts.set(row, demandQuantiles(await model.run(row.sequence, [row.fixed]), 0, row.cost));
-    }
-    const running = rows.filter(({ kind }) => kind === 'running');
-    const forecast = (row: Row) => forecasts.get(row)!;
-    return [
-      score('incumbent', rows, forecast),
-      ...(running.length > 0 ? [score('incumbent_running', running, forecast)] : []),
-    ];
-  } finally {
-    model?.retire();
-  }
-}
-
-function demandQuantiles(quantiles: Float32Array, at: number, cost: number): DemandForecast {
-  return { q50: demandOf(quantiles[at]!, cost), q90: demandOf(quantiles[at + 1]!, cost) };
-}
-
 function checkParts({ training, validation, test }: Dataset): void {
   const counts = {
     training: training.rows.length,
@@ -242,12 +233,14 @@ function noteOf(
   { bestEpoch, validationLoss }: Fit,
   start: string,
 ): string {
-  const { training, validation, test, unusable, unusableReason } = dataset;
+  const { training, validation, test, timeOrdered, leftOut, unusable, unusableReason } = dataset;
   const parts = [
     `Trained from ${start}, epoch ${bestEpoch} kept (validation loss ${validationLoss.toFixed(4)}).`,
     `Training: ${training.rows.length} rows of ${training.runs} runs (${training.sources.length} sources).`,
     `Validation: ${validation.rows.length} rows of ${validation.runs} runs (${validation.sources.length} sources).`,
     `Test: ${testRows} rows of ${test.runs} runs; unseen sources: ${test.sources.slice(0, 20).join(', ')}.`,
+    ...(timeOrdered ? [] : ['The channels overlap too much to be put in order: split by source alone.']),
+    ...(leftOut > 0 ? [`${leftOut} runs lie outside the time of their part.`] : []),
     ...(unusable > 0 ? [`${unusable} runs left out: ${unusableReason}.`] : []),
   ];
   return parts.join(' ').slice(0, 4000);

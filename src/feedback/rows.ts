@@ -1,6 +1,7 @@
 import { costTableDemand } from '../forecast/cost-table.js';
 import { encodeSequence, encodeStatic } from '../forecast/features.js';
 import { type ChannelState, HORIZONS, type HostState, WINDOW_STEPS } from '../forecast/forecast.js';
+import { dominantFamily } from '../forecast/signature-family.js';
 import type { Run, RunSample } from '../history/records.js';
 import { below, type Random, shuffle } from './random.js';
 import { signatureKey } from './signature-key.js';
@@ -19,6 +20,8 @@ export interface Row {
   /** The cost table's estimate, cores. */
   readonly cost: number;
   readonly signatureKey: string;
+  /** The encoder family that costs most: scores are told by it. */
+  readonly encoder: string;
   /** The channel's own last steps, cores; empty for a new one. For the methods that the network must beat. */
   readonly recentCores: readonly number[];
 }
@@ -165,5 +168,10 @@ function channelState({ demandCores, ingressBps, speed }: RunSample): ChannelSta
 }
 
 function commonOf(run: Run, cost: number) {
-  return { runId: run.id, cost, signatureKey: signatureKey(run.signature, run.cpuCount) };
+  return {
+    runId: run.id,
+    cost,
+    signatureKey: signatureKey(run.signature, run.cpuCount),
+    encoder: dominantFamily(run.signature),
+  };
 }

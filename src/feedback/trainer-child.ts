@@ -3,7 +3,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { Run } from '../history/records.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
-import { makeModel, type TrainingJob } from './model-maker.js';
+import { makeModel, type TrainingHooks, type TrainingJob } from './model-maker.js';
 import type { FromTrainer, ToTrainer } from './trainer-protocol.js';
 
 /**
@@ -61,14 +61,15 @@ const inbox = new RunInbox();
 async function train(job: TrainingJob): Promise<void> {
   try {
     let begin: number | undefined;
-    const model = await makeModel(inbox, job, async (epoch) => {
+    const onEpoch: TrainingHooks['onEpoch'] = async (epoch) => {
       begin ??= performance.now();
       const perEpochS = (performance.now() - begin) / 1000 / Math.max(1, epoch.epoch - 1);
       await send({ kind: 'epoch', remainingSeconds: perEpochS * (job.maxEpochs - epoch.epoch), ...epoch });
       // The parent's end is only noticed between two turns of the event loop.
       await breathe();
       return undefined;
-    });
+    };
+    const model = await makeModel(inbox, job, { onEpoch });
     await send({ kind: 'trained', model });
   } catch (error) {
     await send({

@@ -151,7 +151,7 @@ describe('training on the history', () => {
     const baseline = await makeModel(
       MANY.map(halfTheDemand),
       { ...JOB, maxEpochs: 30, origin: 'baseline' },
-      async () => undefined,
+      { onEpoch: async () => undefined },
     );
     const registry = await registryAt(baseline);
     const { promoted, reason, model } = await trained({ registry, runs: stream(MANY), maxEpochs: 60 });

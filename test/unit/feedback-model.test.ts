@@ -8,6 +8,7 @@ import { costTable, persistence, signatureLookup } from '../../src/feedback/peer
 import { score } from '../../src/feedback/scores.js';
 import { renormalised, withoutConstants } from '../../src/feedback/start-weights.js';
 import { demandOf } from '../../src/feedback/targets.js';
+import { parseEvidence } from '../../src/forecast/evidence.js';
 import { STATIC_FEATURE_NAMES } from '../../src/forecast/features.js';
 import { checkModelCard } from '../../src/forecast/model-card.js';
 import { networkShape } from '../../src/forecast/network.js';
@@ -20,16 +21,46 @@ const SHAPE = networkShape(STATIC_FEATURE_NAMES.length);
 
 let model: TrainedModel;
 beforeAll(async () => {
-  model = await makeModel(RUNS, JOB, async () => undefined);
+  model = await makeModel(RUNS, JOB, { onEpoch: async () => undefined });
 });
 
 describe('a trained model', () => {
   it('has a card that the registry takes, with the checksum of its file', () => {
     expect(() => checkModelCard(model.card, 'test')).not.toThrow();
     expect(model.card.onnxSha256).toBe(createHash('sha256').update(model.onnx).digest('hex'));
-    expect(model.card.trainingRuns + model.card.validationRuns).toBe(45);
-    expect(model.testSources).toEqual(['source-9']);
-    expect(model.card.note).toContain('unseen sources: source-9');
+    expect([model.card.trainingRuns, model.card.validationRuns]).toEqual([35, 5]);
+    expect(model.testSources).toEqual(['source-8', 'source-9']);
+    expect(model.card.note).toContain('unseen sources: source-8, source-9');
+  });
+
+  it('comes with the evidence: its data, how training went, and every test row by encoder and horizon', () => {
+    const { data, curve, keptEpoch, groups, points, start } = model.evidence;
+    expect(parseEvidence(JSON.parse(JSON.stringify(model.evidence)))).toEqual(model.evidence);
+    expect(data).toMatchObject({ timeOrdered: true, leftOut: 2, unusable: 0 });
+    expect(data.training.toMs).toBeLessThanOrEqual(data.validation.fromMs);
+    expect(start).toBe('random weights');
+    expect(curve.map(({ epoch }) => epoch)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    expect(curve[keptEpoch - 1]!.validationLoss).toBe(
+      Math.min(...curve.map(({ validationLoss }) => validationLoss!)),
+    );
+    expect(groups.map(({ encoder, horizon }) => `${encoder} ${horizon}`).sort()).toEqual([
+      'x264 0',
+      'x264 1',
+      'x264 2',
+    ]);
+    // The same rows as the score of the card, counted another way.
+    const first = groups.find(({ horizon }) => horizon === 0)!;
+    const [lstm] = model.card.scores;
+    expect(first.runs).toBe(8);
+    expect(first.rows).toBe(model.testRows);
+    expect(first.covered / first.rows).toBeCloseTo(lstm!.coverage90, 9);
+    expect(first.pinball / first.demand).toBeCloseTo(lstm!.pinball90, 9);
+    expect((100 * first.error) / first.rows).toBeCloseTo(lstm!.mapePercent, 9);
+    expect(points.length).toBeGreaterThan(100);
+    for (const { actual, q50, q90 } of points) {
+      expect(actual).toBeGreaterThan(0);
+      expect(q90).toBeGreaterThanOrEqual(q50);
+    }
   });
 
   it('is scored beside the simple methods, for running channels too', () => {
@@ -57,19 +88,29 @@ describe('a trained model', () => {
   });
 
   it('comes out the same, byte for byte, for the same runs and seed', async () => {
-    const again = await makeModel(RUNS, JOB, async () => undefined);
+    const again = await makeModel(RUNS, JOB, { onEpoch: async () => undefined });
     expect(Buffer.compare(again.onnx, model.onnx)).toBe(0);
     expect(again.card).toEqual(model.card);
-    const other = await makeModel(RUNS, { ...JOB, seed: 4, maxEpochs: 1 }, async () => undefined);
+    const other = await makeModel(
+      RUNS,
+      { ...JOB, seed: 4, maxEpochs: 1 },
+      { onEpoch: async () => undefined },
+    );
     expect(other.card.id).not.toBe(model.card.id);
   });
 
   it('judges the model in use on the same rows, and starts from its weights', async () => {
     const epochs: number[] = [];
-    const next = await makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent: model }, async (epoch) => {
-      epochs.push(epoch.validationLoss);
-      return undefined;
-    });
+    const next = await makeModel(
+      RUNS,
+      { ...JOB, maxEpochs: 1, incumbent: model },
+      {
+        onEpoch: async (epoch) => {
+          epochs.push(epoch.validationLoss);
+          return undefined;
+        },
+      },
+    );
     const [own] = model.card.scores;
     const [incumbent, running] = next.incumbentScores;
     expect(incumbent).toMatchObject({ method: 'incumbent' });
@@ -77,10 +118,16 @@ describe('a trained model', () => {
     expect(running).toMatchObject({ method: 'incumbent_running' });
     expect(next.card.note).toContain(`Trained from the weights of ${model.card.id}`);
     // One epoch from random weights is nowhere near.
-    const cold = await makeModel(RUNS, { ...JOB, maxEpochs: 1 }, async (epoch) => {
-      epochs.push(epoch.validationLoss);
-      return undefined;
-    });
+    const cold = await makeModel(
+      RUNS,
+      { ...JOB, maxEpochs: 1 },
+      {
+        onEpoch: async (epoch) => {
+          epochs.push(epoch.validationLoss);
+          return undefined;
+        },
+      },
+    );
     expect(epochs[0]!).toBeLessThan(epochs[1]! * 0.8);
     expect(cold.incumbentScores).toEqual([]);
   });
@@ -91,16 +138,20 @@ describe('a trained model', () => {
     ['not numbers', (weights) => weights.slice().fill(0xff, 0, 4)],
   ])('starts cold when the weights of the model in use are %s', async (_, spoil) => {
     const incumbent = { ...model, weights: spoil(model.weights) };
-    const next = await makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, async () => undefined);
+    const next = await makeModel(
+      RUNS,
+      { ...JOB, maxEpochs: 1, incumbent },
+      { onEpoch: async () => undefined },
+    );
     expect(next.card.note).toContain('Trained from random weights');
     expect(next.incumbentScores).toHaveLength(2);
   });
 
   it('cannot be judged against a file that is damaged', async () => {
     const incumbent = { ...model, onnx: model.onnx.slice(0, 1000) };
-    await expect(makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, async () => undefined)).rejects.toThrow(
-      /SHA-256/,
-    );
+    await expect(
+      makeModel(RUNS, { ...JOB, maxEpochs: 1, incumbent }, { onEpoch: async () => undefined }),
+    ).rejects.toThrow(/SHA-256/);
   });
 });
 
