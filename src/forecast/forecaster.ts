@@ -12,6 +12,7 @@ import type { Forecast, Forecaster, ForecastQuery, ForecastSource } from './fore
 import { meanDemand } from './horizon-demand.js';
 import type { Model } from './inference.js';
 import { createNearestRuns } from './nearest.js';
+import type { ModelCard } from './network.js';
 import type { ModelRegistry } from './registry.js';
 import type { Signature } from './signature.js';
 import { dominantFamily } from './signature-family.js';
@@ -23,6 +24,8 @@ import { createSpeedFactorTrack, type SpeedFactor } from './speed-factor.js';
  * that is missing, slow, broken or drifting costs accuracy, never an admission.
  */
 export interface HostForecaster extends Forecaster {
+  /** What another model would hand out, by its own calibration: for its trial. Counts nowhere; rejects where it fails. */
+  forecastBy(model: Model, query: ForecastQuery): Promise<readonly Forecast[]>;
   /** Takes a finished run (or calibration measurement) into the index and the speed factor. */
   learn(run: Run): Promise<void>;
   /** Tells what came of a forecast: the mean demand over HORIZONS[horizon]. Feeds the calibration. */
@@ -109,6 +112,16 @@ class ChainForecaster implements HostForecaster {
     return forecasts.map((forecast) => this.#calibration.correct(forecast, family));
   }
 
+  async forecastBy(model: Model, query: ForecastQuery): Promise<readonly Forecast[]> {
+    checkCandidates(query.candidates);
+    const statics = encodeStatics(query.signature, query.candidates, query.schedulableCpus);
+    const output = await model.run(encodeSequence(query.host, query.channel), statics);
+    const family = dominantFamily(query.signature);
+    return this.#decode(model.card, query, output).map((forecast) =>
+      this.#calibration.correct(forecast, family),
+    );
+  }
+
   async learn(run: Run): Promise<void> {
     this.#nearest.add(run);
     if (run.origin !== 'calibration') return;
@@ -190,6 +203,10 @@ class ChainForecaster implements HostForecaster {
     } else {
       this.#strikes = 0;
     }
+    return this.#decode(card, query, output);
+  }
+
+  #decode(card: ModelCard, query: ForecastQuery, output: Float32Array): Forecast[] {
     const factor = card.origin === 'baseline' ? this.#speed.current().baseline : 1;
     const expectedCores = costTableDemand(query.signature) * factor;
     const notes = factor === 1 ? [] : [`speed factor ${factor.toFixed(2)}`];
