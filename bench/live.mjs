@@ -1,0 +1,286 @@
+/**
+ * Real channels on this host, at real time and through a real daemon: the forecast at admission against what the channel
+ * then took. Encoders' settings and pictures are ones that calibration does not have (bench/live/). The daemon is a fresh
+ * one with the model that ships; it is calibrated first by a few runs, as production hosts are, and it goes on learning
+ * from each channel that ends, so the second half is what a host comes to.
+ *
+ *   npm run -s bench -- live [--json] [--channels 40] [--seed 1] [--complexity packets|siti|probe]
+ *     [--inputs A.mp4,B.ts] [--seconds 16] [--at-once 2] [--calibrate 24] [--rows FILE.jsonl]
+ *
+ * Measured demand: CPU seconds per media second in the daemon's own record of the run, its first step (5 s: FFmpeg loads,
+ * encoders fill their look-ahead) left out. Forecast: the 0.5 and 0.9 quantile for the first seconds (HORIZONS[0]).
+ */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { drawChannel } from './live/channels.mjs';
+import { pick, pictures } from './live/pictures.mjs';
+
+const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
+const { parseFfmpegCommand } = await import(`${dist}/client/ffmpeg-args.js`);
+const { commandSignature } = await import(`${dist}/client/signature.js`);
+const { seededRandom } = await import(`${dist}/feedback/random.js`);
+const { costTableDemand } = await import(`${dist}/forecast/cost-table.js`);
+const { openHistory } = await import(`${dist}/history/store.js`);
+const { configSchema } = await import(`${dist}/config/schema.js`);
+const { systemClock } = await import(`${dist}/lib/clock.js`);
+
+const CLI = join(dist, 'client/cli.js');
+/** A step of the daemon's record. */
+const FIRST_STEP_S = 5;
+/** Drawn channels whose static estimate lies outside are drawn again: too small to be measured, or too large for the host. */
+const LEAST_CORES = 0.06;
+const MOST_CORES_PER_CPU = 0.55;
+
+export async function run(given) {
+  const options = optionsOf(given);
+  const dir = mkdtempSync(join(tmpdir(), 'corecast-live-'));
+  const daemon = startDaemon(dir);
+  try {
+    await daemon.serving;
+    if (options.calibrate > 0) await calibrate(daemon, options);
+    const channels = await drawChannels(dir, options);
+    const reports = await runChannels(channels, daemon, dir, options);
+    await daemon.stop();
+    const results = await readResults(dir, channels, reports);
+    if (options.rows !== undefined) {
+      writeFileSync(options.rows, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
+    }
+    return summary(results, options);
+  } finally {
+    await daemon.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function optionsOf(given) {
+  const whole = (name, absent) => (given[name] === undefined ? absent : Number(given[name]));
+  return {
+    channels: whole('channels', 40),
+    seed: whole('seed', 1),
+    seconds: whole('seconds', 16),
+    atOnce: whole('at-once', 2),
+    calibrate: whole('calibrate', 24),
+    complexity: given.complexity ?? 'probe',
+    inputs: given.inputs === undefined ? [] : String(given.inputs).split(','),
+    rows: given.rows,
+  };
+}
+
+function startDaemon(dir) {
+  const socket = join(dir, 'corecast.sock');
+  const config = join(dir, 'corecast.toml');
+  writeFileSync(config, daemonConfig(socket, join(dir, 'state')));
+  const child = spawn(process.execPath, [join(dist, 'main.js'), '--config', config], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    said = (said + text).slice(-4_000);
+  });
+  const serving = (async () => {
+    while (!existsSync(socket)) {
+      if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}: ${said}`);
+      await sleep(50);
+    }
+  })();
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  };
+  return { socket, serving, stop };
+}
+
+/** Nothing is adjusted: a channel that was given other CPUs or another rung is no longer the one that was forecast. */
+function daemonConfig(socket, state) {
+  return `[daemon]
+socket = ${JSON.stringify(socket)}
+state_dir = ${JSON.stringify(state)}
+http_address = ""
+[limits]
+host_load = 1.0
+[adjust]
+enabled = false
+`;
+}
+
+async function calibrate({ socket }, { calibrate: runs, seed }) {
+  const args = [
+    'calibrate',
+    '--socket',
+    socket,
+    '--runs',
+    String(runs),
+    '--seed',
+    String(seed + 1_000),
+    '--json',
+  ];
+  await promisify(execFile)(process.execPath, [CLI, ...args], { maxBuffer: 64 * 1024 * 1024 });
+}
+
+/** Given clips take half of the channels when there are any. */
+async function drawChannels(dir, { channels, seed, seconds, inputs }) {
+  const random = seededRandom(seed);
+  const { given, made } = await pictures({ inputs, seconds, dir, random });
+  const most = MOST_CORES_PER_CPU * availableParallelism();
+  const drawn = [];
+  while (drawn.length < channels) {
+    const picture = pick(random, given.length > 0 && drawn.length % 2 === 0 ? given : made);
+    const { encoder, words } = drawChannel(random, picture, seconds);
+    const { signature } = await commandSignature(parseFfmpegCommand(words), {
+      probe: true,
+      timeoutMs: 20_000,
+    });
+    const cores = costTableDemand(signature);
+    if (cores < LEAST_CORES || cores > most) continue;
+    drawn.push({
+      encoder,
+      words,
+      picture: picture.name,
+      costTableCores: cores,
+      inputFps: signature.input.fps,
+    });
+  }
+  return drawn;
+}
+
+/** In order, `atOnce` at a time; the wrapper waits where the daemon says that there is no room. */
+async function runChannels(channels, { socket }, dir, { atOnce, complexity }) {
+  const reports = [];
+  let next = 0;
+  const worker = async () => {
+    for (let i = next++; i < channels.length; i = next++) {
+      const report = join(dir, `report-${i}.json`);
+      const options = ['--socket', socket, '--require', '-q', '--wait', '120s', '--class', 'live'];
+      const named = ['--name', channels[i].picture, '--complexity', complexity, '--report', report];
+      const args = [CLI, 'run', ...options, ...named, '--', ...channels[i].words];
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      let said = '';
+      child.stderr.setEncoding('utf8').on('data', (text) => {
+        said = (said + text).slice(-500);
+      });
+      const [code] = await once(child, 'close');
+      reports[i] = code === 0 ? JSON.parse(readFileSync(report, 'utf8')) : { failed: said.trim() };
+      process.stderr.write(
+        `${i + 1}/${channels.length} ${channels[i].encoder}${code === 0 ? '' : `: ${said}`}\n`,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  return reports;
+}
+
+/** From the daemon's history, when it has ended. */
+async function readResults(dir, channels, reports) {
+  const config = configSchema.parse({}).history;
+  const { history } = await openHistory({ dir: join(dir, 'state', 'history'), clock: systemClock, config });
+  const runs = new Map();
+  for await (const run of history.runs({ sinceMs: 0 })) runs.set(run.id, run);
+  await history.close();
+  return channels.map((channel, i) => {
+    const { encoder, picture, words, costTableCores, inputFps } = channel;
+    const { reservationId, complexityCost, failed } = reports[i];
+    const run = runs.get(reservationId);
+    const steady = run?.samples.filter(({ atS }) => atS > FIRST_STEP_S) ?? [];
+    const about = { encoder, picture, words: words.slice(words.indexOf('-i') + 2).join(' ') };
+    if (steady.length === 0) return { ...about, failed: failed ?? 'the daemon recorded no step' };
+    const { probeCpuSecondsPerFrame } = run.signature.complexity;
+    return {
+      ...about,
+      measured: mean(steady.map(({ demandCores }) => demandCores)),
+      steps: run.samples.map(({ demandCores }) => demandCores),
+      speed: mean(steady.map(({ speed }) => speed)),
+      hostLoad: mean(steady.map(({ hostLoad }) => hostLoad)),
+      ...run.forecast.horizons[0].demand,
+      source: run.forecast.source,
+      cpuCount: run.cpuCount,
+      costTableCores,
+      ...(probeCpuSecondsPerFrame === undefined ? {} : { probeCores: probeCpuSecondsPerFrame * inputFps }),
+      ...(complexityCost === null ? {} : { complexityCost }),
+    };
+  });
+}
+
+function summary(results, { complexity, seed, calibrate: calibration }) {
+  const known = results.filter(({ failed }) => failed === undefined);
+  const half = Math.floor(known.length / 2);
+  const costs = known.flatMap(({ complexityCost }) => (complexityCost === undefined ? [] : [complexityCost]));
+  const alone = (key) =>
+    medianError(
+      known.filter((result) => key in result),
+      key,
+    );
+  return {
+    rows: [...new Set(known.map(({ encoder }) => encoder))].sort().map((encoder) => {
+      const own = known.filter((result) => result.encoder === encoder);
+      return {
+        encoder,
+        channels: own.length,
+        median_error_percent: medianError(own),
+        q90_coverage: coverage(own),
+        least_cores: Math.min(...own.map(({ measured }) => measured)),
+        most_cores: Math.max(...own.map(({ measured }) => measured)),
+      };
+    }),
+    figures: {
+      median_error_percent: medianError(known),
+      q90_coverage: coverage(known),
+      channels: known.length,
+      failed: results.length - known.length,
+      first_half_median_error_percent: medianError(known.slice(0, half)),
+      first_half_q90_coverage: coverage(known.slice(0, half)),
+      second_half_median_error_percent: medianError(known.slice(half)),
+      second_half_q90_coverage: coverage(known.slice(half)),
+      by_lstm: known.filter(({ source }) => source === 'lstm').length,
+      complexity,
+      complexity_wall_ms_p50: quantile(
+        costs.map(({ wallMs }) => wallMs),
+        0.5,
+      ),
+      complexity_wall_ms_max: quantile(
+        costs.map(({ wallMs }) => wallMs),
+        1,
+      ),
+      complexity_cpu_s_p50: quantile(
+        costs.map(({ cpuSeconds }) => cpuSeconds),
+        0.5,
+      ),
+      calibration_runs: calibration,
+      seed,
+    },
+    peers: {
+      cost_table_median_error_percent: alone('costTableCores'),
+      probe_alone_median_error_percent: alone('probeCores'),
+    },
+  };
+}
+
+function medianError(results, key = 'q50') {
+  return quantile(
+    results.map((result) => (100 * Math.abs(result[key] - result.measured)) / result.measured),
+    0.5,
+  );
+}
+
+function coverage(results) {
+  return mean(results.map(({ measured, q90 }) => Number(measured <= q90)));
+}
+
+function mean(values) {
+  return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+/** Linear between neighbours; null of nothing. */
+function quantile(values, q) {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = q * (sorted.length - 1);
+  const low = sorted[Math.floor(at)];
+  return low + (sorted[Math.ceil(at)] - low) * (at - Math.floor(at));
+}
