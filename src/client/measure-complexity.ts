@@ -106,7 +106,7 @@ export function whyNotReadTwice(file: FfmpegFile): string | undefined {
 }
 
 /** Of all children that have ended, to a hundredth of a second: cutime and cstime of proc(5). */
-function childCpuSeconds(): number {
+export function childCpuSeconds(): number {
   const stat = readFileSync('/proc/self/stat', 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[16 - 3]) + Number(fields[17 - 3])) / CLOCK_TICKS;
