@@ -1,42 +1,65 @@
-import { z } from 'zod';
-import { clamp, ordered } from './decode.js';
-import { type Forecast, HORIZONS, type Quantiles } from './forecast.js';
+import { type SignatureClass, signatureClass } from './calibration-class.js';
+import { type Coverage, count, coverageOf, newCount } from './calibration-coverage.js';
+import { HOST_PRIOR, type Location } from './calibration-credibility.js';
+import { levelAt, watch, widen } from './calibration-drift.js';
+import {
+  alarmOf,
+  type CalibrationState,
+  MOST_STREAMS,
+  newStream,
+  restoredStreams,
+  type Stream,
+  stateOf,
+} from './calibration-state.js';
+import { calibrated, discount, hostLocation, learn, weightOf } from './calibration-track.js';
+import { type Forecast, type ForecastSource, HORIZONS, type Quantiles } from './forecast.js';
+import type { Signature } from './signature.js';
 
 /**
- * Online adaptive conformal inference: whatever the model believes, the 0.9 quantile it hands out is exceeded about once
- * in ten on this host. Gibbs and Candès (2021) move the level by gamma (alpha - err) after each outcome; here the same
- * step is taken on the quantile itself, in log space (as in Angelopoulos, Candès and Tibshirani 2023), so that there is
- * no score window to fill first:
+ * Online calibration: whatever a model believes, the 0.9 quantile that is handed out is exceeded about once in ten on this
+ * host, in each class of signatures and each horizon. Forecasts that err alike share a stream: of one model, of the nearest
+ * runs, of the cost table; a new model begins anew. In a stream each horizon is a track of its own (calibration-track.ts:
+ * how it learns, and what is guaranteed), so that the three outcomes of one channel are never counted as three; a horizon
+ * only begins from where the one before it has found the host to lie. Classes: calibration-class.ts. The alarm for models
+ * that no longer speak of this host: calibration-drift.ts.
  *
- *   theta <- clamp(theta + step * (err - alpha)),  err = 1 if the outcome was above the quantile that was handed out
- *
- * and the forecast is multiplied by exp(theta). However the outcomes come, the share of misses over T of them is within
- * (width of the clamp / step + 1) / T of alpha while theta stays inside the clamp. One track for each stream (source,
- * model and encoder family: see `streamOf`), horizon and quantile.
- *
- * When coverage stays far below its target although theta moves, the model no longer speaks of this host: `drifting`
- * gives the reason and the fallback chain leaves the model out for a while.
+ * Before the first outcome of a stream nothing is corrected.
  */
 export interface Calibration {
-  /** The forecast with each horizon's demand corrected, and a note where that changes it by more than 1 %. */
-  correct(forecast: Forecast, family: string): Forecast;
-  /** One outcome: the mean demand in a horizon against the (corrected) forecast that was handed out. */
-  observe(forecast: Forecast, family: string, horizon: number, demand: number): void;
-  /** Why a model's forecasts for this family are not to be trusted now. */
-  drifting(modelId: string, family: string): string | undefined;
+  /** The forecast with each horizon's demand corrected, and notes where that changes it by more than 1 %, and why. */
+  correct(forecast: Forecast, signature: Signature, running?: boolean): Forecast;
+  observe(outcome: Outcome): void;
+  /** Why a source's forecasts for such channels are left out now. */
+  drifting(source: ForecastSource, modelId: string, signature: Signature): string | undefined;
   coverage(): readonly Coverage[];
+  /** Those that stand now. */
+  alarms(): readonly DriftAlarm[];
+  /** Since the start, by level. */
+  readonly raised: Readonly<Record<1 | 2, number>>;
   state(): CalibrationState;
 }
 
-/** For the metrics: outcomes at or below the quantile. */
-export interface Coverage {
-  readonly stream: string;
+/** The mean demand of a channel in one horizon, beside a forecast that `correct` gave. */
+export interface Outcome {
+  readonly forecast: Forecast;
+  readonly signature: Signature;
+  /** Index into HORIZONS. */
   readonly horizon: number;
-  readonly quantile: 0.5 | 0.9 | 0.99;
-  readonly observed: number;
-  readonly covered: number;
-  /** What the quantile is multiplied by. */
-  readonly factor: number;
+  readonly demand: number;
+  /** Whose outcome it is: the more often one channel speaks, the less each time counts. Empty: not known. */
+  readonly channel: string;
+  /** False for a forecast that nobody acted on: learnt from, not counted, no alarm. */
+  readonly issued?: boolean;
+}
+
+export interface DriftAlarm {
+  readonly source: ForecastSource;
+  readonly modelId: string;
+  readonly family: string;
+  /** 1: its quantiles are widened; 2: it is left out. */
+  readonly level: 1 | 2;
+  readonly sinceMs: number;
+  readonly reason: string;
 }
 
 export interface CalibrationOptions {
@@ -45,142 +68,167 @@ export interface CalibrationOptions {
   nowMs(): number;
 }
 
-const TRACKS = [
-  { key: 'q50', quantile: 0.5, step: 0.04 },
-  { key: 'q90', quantile: 0.9, step: 0.1 },
-  { key: 'q99', quantile: 0.99, step: 0.3 },
-] as const;
-
-/** A quantile is never taken below half or above five times what the model says. */
-const LEAST_THETA = Math.log(0.5);
-const MOST_THETA = Math.log(5);
-const MOST_STREAMS = 128;
-const DRIFT_WINDOW = 60;
-const DRIFT_LEAST_OUTCOMES = 30;
-/** Of 30 outcomes at a true coverage of 0.9 fewer than 21 are covered once in 500 windows. */
-const DRIFT_COVERAGE = 0.7;
-const DRIFT_HOLD_MS = 30 * 60_000;
+/** How far horizons, and running channels, deviate from what they begin from: standard deviation 0.15 of log demand. */
+const BETWEEN_VARIANCE = 0.15 ** 2;
+/** Of a family's evidence from before an alarm. */
+const KEPT_AFTER_ALARM = 0.15;
+/** Below this a demand is a clock's granularity. */
+const LEAST_DEMAND = 1e-4;
 
 export function createCalibration(options: CalibrationOptions): Calibration {
-  const streams = restore(options.saved);
+  return new OnlineCalibration(options);
+}
 
-  return {
-    correct(forecast, family) {
-      const stream = streams.get(streamOf(forecast.source, forecast.modelId, family));
-      if (stream === undefined) return forecast;
-      const notes: string[] = [];
-      const horizons = forecast.horizons.map((horizon, h) => {
-        const tracks = stream.horizons[h];
-        if (tracks === undefined) return horizon;
-        const demand = corrected(horizon.demand, tracks);
-        const factor = demand.q90 / Math.max(1e-9, horizon.demand.q90);
-        if (Math.abs(factor - 1) > 0.01) {
-          notes.push(`calibration: demand ${horizon.fromS}-${horizon.toS} s q90 x ${factor.toFixed(2)}`);
-        }
-        return { ...horizon, demand };
-      });
-      return { ...forecast, horizons, notes: [...forecast.notes, ...notes] };
-    },
+class OnlineCalibration implements Calibration {
+  readonly #streams;
+  readonly #nowMs;
+  readonly raised: Record<1 | 2, number> = { 1: 0, 2: 0 };
 
-    observe(forecast, family, horizon, demand) {
-      const issued = forecast.horizons[horizon]?.demand;
-      if (issued === undefined || HORIZONS[horizon] === undefined) return;
-      if (!Number.isFinite(demand) || demand < 0) return;
-      const key = streamOf(forecast.source, forecast.modelId, family);
-      const stream = streams.get(key) ?? newStream();
-      // Most recently used last: the map's order decides what is forgotten.
-      streams.delete(key);
-      streams.set(key, stream);
-      while (streams.size > MOST_STREAMS) streams.delete(streams.keys().next().value!);
-      const tracks = stream.horizons[horizon]!;
-      for (const [i, { key: name, quantile, step }] of TRACKS.entries()) {
-        const track = tracks[i]!;
-        const missed = demand > issued[name];
-        track.observed++;
-        if (!missed) track.covered++;
-        track.theta = clamp(track.theta + step * (Number(missed) - (1 - quantile)), LEAST_THETA, MOST_THETA);
-      }
-      noteOutcome(stream, horizon, demand <= issued.q90, options.nowMs());
-    },
+  constructor({ saved, nowMs }: CalibrationOptions) {
+    this.#streams = restoredStreams(saved);
+    this.#nowMs = nowMs;
+  }
 
-    drifting(modelId, family) {
-      const stream = streams.get(streamOf('lstm', modelId, family));
-      if (stream === undefined || stream.driftUntilMs <= options.nowMs()) return undefined;
-      return stream.driftReason;
-    },
+  correct(forecast: Forecast, signature: Signature, running = false): Forecast {
+    const stream = this.#streams.get(streamName(forecast, running));
+    const klass = signatureClass(signature);
+    const priors = this.#priors(stream, forecast, running);
+    const alarm = stream?.alarms.get(klass.family);
+    const level = levelAt(alarm, this.#nowMs());
+    const notes = level === 0 ? [] : [`calibration: drift alarm: q90 and q99 widened: ${alarm?.reason}`];
+    const horizons = forecast.horizons.map((horizon, h) => {
+      const prior = priors[h];
+      const raw = horizon.demand;
+      if (prior === undefined || !usable(raw)) return horizon;
+      const track = stream?.tracks[h] ?? newStream(forecast.source, '', running).tracks[h]!;
+      const demand = widen(calibrated(track, { raw, class: klass, prior }).now, level);
+      const factor = demand.q90 / raw.q90;
+      if (Math.abs(factor - 1) > 0.01)
+        notes.push(`calibration: demand ${spanOf(h)} q90 x ${factor.toFixed(2)} (${klass.name})`);
+      return { ...horizon, demand };
+    });
+    const calibration = { running, demand: forecast.horizons.map(({ demand }) => demand) };
+    return { ...forecast, horizons, calibration, notes: [...forecast.notes, ...notes] };
+  }
 
-    coverage() {
-      return [...streams].flatMap(([stream, { horizons }]) =>
-        horizons.flatMap((tracks, horizon) =>
-          tracks.map(({ observed, covered, theta }, i) => ({
-            stream,
-            horizon,
-            quantile: TRACKS[i]!.quantile,
-            observed,
-            covered,
-            factor: Math.exp(theta),
-          })),
+  observe({ forecast, signature, horizon, demand, channel, issued = true }: Outcome): void {
+    const handedOut = forecast.horizons[horizon]?.demand;
+    const raw = forecast.calibration?.demand[horizon];
+    // Without the model's own word (kept by an older daemon) there is nothing to learn from.
+    if (raw === undefined || handedOut === undefined || HORIZONS[horizon] === undefined) return;
+    if (!usable(raw) || !Number.isFinite(demand) || demand < 0) return;
+    const { running } = forecast.calibration!;
+    const stream = this.#touched(forecast, running);
+    const klass = signatureClass(signature);
+    const seen = Math.max(demand, LEAST_DEMAND);
+    const prior = this.#priors(stream, forecast, running)[horizon] ?? HOST_PRIOR;
+    if (issued) {
+      count(countsOf(stream, klass)[horizon]!, seen, handedOut, raw);
+      this.#watch(stream, klass, { raw, prior, horizon, channel, demand: seen });
+    }
+    learn(stream.tracks[horizon]!, { raw, class: klass, prior }, { demand: seen, channel });
+  }
+
+  drifting(source: ForecastSource, modelId: string, signature: Signature): string | undefined {
+    const { family } = signatureClass(signature);
+    const alarm = this.#streams.get(streamName({ source, modelId }, false))?.alarms.get(family);
+    return levelAt(alarm, this.#nowMs()) === 2 ? alarm?.reason : undefined;
+  }
+
+  coverage(): readonly Coverage[] {
+    return [...this.#streams.values()].flatMap(({ source, modelId, running, counts }) =>
+      [...counts].flatMap(([name, byHorizon]) =>
+        byHorizon.flatMap((counted, horizon) =>
+          coverageOf(counted).map((of) => ({ source, modelId, running, class: name, horizon, ...of })),
         ),
-      );
-    },
+      ),
+    );
+  }
 
-    state: () => ({ format: 1, streams: Object.fromEntries(streams) }),
-  };
+  alarms(): readonly DriftAlarm[] {
+    return [...this.#streams.values()].flatMap(({ source, modelId, alarms }) =>
+      [...alarms].flatMap(([family, alarm]) => {
+        const level = levelAt(alarm, this.#nowMs());
+        const { sinceMs, reason } = alarm;
+        return level === 0 ? [] : [{ source, modelId, family, level, sinceMs, reason }];
+      }),
+    );
+  }
+
+  state(): CalibrationState {
+    return stateOf(this.#streams);
+  }
+
+  /** Where each horizon begins; undefined where nothing is known of it nor of one before it. */
+  #priors(stream: Stream | undefined, forecast: StreamKey, running: boolean): (Location | undefined)[] {
+    const parent =
+      running && forecast.source === 'lstm' ? this.#streams.get(streamName(forecast, false)) : undefined;
+    const inherited = parent && this.#priors(parent, forecast, false);
+    let before: Location | undefined;
+    return HORIZONS.map((_, h) => {
+      const known = parent?.tracks[h]?.clock
+        ? hostLocation(parent.tracks[h], inherited?.[h] ?? HOST_PRIOR)
+        : before;
+      const prior = known && { mean: known.mean, variance: known.variance + BETWEEN_VARIANCE };
+      const track = stream?.tracks[h];
+      if (!track?.clock) return prior;
+      before = hostLocation(track, prior ?? HOST_PRIOR);
+      return prior ?? HOST_PRIOR;
+    });
+  }
+
+  #watch(
+    stream: Stream,
+    klass: SignatureClass,
+    at: { raw: Quantiles; prior: Location; horizon: number; channel: string; demand: number },
+  ): void {
+    const { horizon, demand, raw, prior } = at;
+    const track = stream.tracks[horizon]!;
+    const alarm = alarmOf(stream, klass.family);
+    const { now, reference } = calibrated(track, { raw, class: klass, prior });
+    const weight = weightOf(track, klass, at.channel);
+    const widened = widen(now, 1);
+    const raised = watch(
+      alarm,
+      { horizon, span: spanOf(horizon), weight, demand, reference, widened },
+      this.#nowMs(),
+    );
+    if (raised === undefined) return;
+    this.raised[raised as 1 | 2]++;
+    if (raised === 1) for (const of of stream.tracks) discount(of, klass.family, KEPT_AFTER_ALARM);
+  }
+
+  /** Most recently used last: the map's order decides what is forgotten. */
+  #touched(forecast: StreamKey, running: boolean): Stream {
+    const name = streamName(forecast, running);
+    const stream = this.#streams.get(name) ?? newStream(forecast.source, forecast.modelId, running);
+    this.#streams.delete(name);
+    this.#streams.set(name, stream);
+    while (this.#streams.size > MOST_STREAMS) this.#streams.delete(this.#streams.keys().next().value!);
+    return stream;
+  }
 }
 
-/** What is tracked apart: a new model begins anew, and so does each encoder family. */
-export function streamOf(source: Forecast['source'], modelId: string, family: string): string {
-  return source === 'lstm' ? `lstm:${modelId}/${family}` : `${source}/${family}`;
+type StreamKey = Pick<Forecast, 'source' | 'modelId'>;
+
+function streamName({ source, modelId }: StreamKey, running: boolean): string {
+  return `${source}${modelId === '' ? '' : `:${modelId}`}${running ? '/running' : ''}`;
 }
 
-function corrected(demand: Quantiles, tracks: readonly Track[]): Quantiles {
-  const at = (i: number) => Math.exp(tracks[i]?.theta ?? 0);
-  return ordered({ q50: demand.q50 * at(0), q90: demand.q90 * at(1), q99: demand.q99 * at(2) });
+function countsOf({ counts }: Stream, { name }: SignatureClass) {
+  let byHorizon = counts.get(name);
+  if (byHorizon === undefined) {
+    byHorizon = HORIZONS.map(newCount);
+    counts.set(name, byHorizon);
+  }
+  return byHorizon;
 }
 
-function noteOutcome(stream: Stream, horizon: number, covered: boolean, nowMs: number): void {
-  const recent = stream.recent[horizon]!;
-  recent.push(covered);
-  if (recent.length > DRIFT_WINDOW) recent.shift();
-  if (recent.length < DRIFT_LEAST_OUTCOMES) return;
-  const share = recent.filter(Boolean).length / recent.length;
-  if (share >= DRIFT_COVERAGE) return;
+function usable({ q50, q90, q99 }: Quantiles): boolean {
+  return q50 > 0 && q90 >= q50 && q99 >= q90 && Number.isFinite(q99);
+}
+
+function spanOf(horizon: number): string {
   const { fromS, toS } = HORIZONS[horizon]!;
-  stream.driftReason =
-    `only ${Math.round(share * 100)} % of the last ${recent.length} outcomes at ${fromS}-${toS} s were at or below the 0.9 ` +
-    'quantile: the model is left out for 30 minutes';
-  stream.driftUntilMs = nowMs + DRIFT_HOLD_MS;
-  // Judged anew when it is tried again.
-  for (const window of stream.recent) window.length = 0;
+  return `${fromS}-${toS} s`;
 }
-
-function newStream(): Stream {
-  return {
-    horizons: HORIZONS.map(() => TRACKS.map(() => ({ theta: 0, observed: 0, covered: 0 }))),
-    recent: HORIZONS.map(() => []),
-    driftUntilMs: 0,
-    driftReason: '',
-  };
-}
-
-function restore(saved: unknown): Map<string, Stream> {
-  const parsed = stateSchema.safeParse(saved);
-  return new Map(parsed.success ? Object.entries(parsed.data.streams).slice(-MOST_STREAMS) : []);
-}
-
-const trackSchema = z.object({
-  theta: z.number().min(LEAST_THETA).max(MOST_THETA),
-  observed: z.number().int().min(0),
-  covered: z.number().int().min(0),
-});
-const streamSchema = z.object({
-  horizons: z.array(z.array(trackSchema).length(TRACKS.length)).length(HORIZONS.length),
-  recent: z.array(z.array(z.boolean()).max(DRIFT_WINDOW)).length(HORIZONS.length),
-  driftUntilMs: z.number().min(0),
-  driftReason: z.string().max(500),
-});
-const stateSchema = z.object({ format: z.literal(1), streams: z.record(z.string().max(200), streamSchema) });
-
-type Track = z.infer<typeof trackSchema>;
-type Stream = z.infer<typeof streamSchema>;
-export type CalibrationState = z.infer<typeof stateSchema>;

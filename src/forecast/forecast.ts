@@ -42,6 +42,8 @@ export interface Forecast {
   readonly horizons: readonly HorizonForecast[];
   /** Why a better source was not used, and which corrections were applied. */
   readonly notes: readonly string[];
+  /** What the calibration was given: outcomes are learnt against it. Absent in a forecast that it has not seen. */
+  readonly calibration?: { readonly running: boolean; readonly demand: readonly Quantiles[] };
 }
 
 /** The host during one step of STEP_S seconds. Shares are 0-1. */

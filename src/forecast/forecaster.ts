@@ -3,7 +3,8 @@ import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
-import { type Coverage, createCalibration } from './calibration.js';
+import { createCalibration, type DriftAlarm } from './calibration.js';
+import type { Coverage } from './calibration-coverage.js';
 import { costTableDemand } from './cost-table.js';
 import { decodeForecast, rowAt } from './decode.js';
 import { costTableForecast, ownUsageForecast } from './fallback.js';
@@ -15,7 +16,6 @@ import { createNearestRuns } from './nearest.js';
 import type { ModelCard } from './network.js';
 import type { ModelRegistry } from './registry.js';
 import type { Signature } from './signature.js';
-import { dominantFamily } from './signature-family.js';
 import { createSpeedFactorTrack, type SpeedFactor } from './speed-factor.js';
 
 /**
@@ -28,9 +28,20 @@ export interface HostForecaster extends Forecaster {
   forecastBy(model: Model, query: ForecastQuery): Promise<readonly Forecast[]>;
   /** Takes a finished run (or calibration measurement) into the index and the speed factor. */
   learn(run: Run): Promise<void>;
-  /** Tells what came of a forecast: the mean demand over HORIZONS[horizon]. Feeds the calibration. */
-  observe(signature: Signature, forecast: Forecast, horizon: number, demandCores: number): void;
+  /**
+   * Tells what came of a forecast: the mean demand over HORIZONS[horizon]. Feeds the calibration, that of the fallback
+   * too, so that it is ready when it is needed. `channel` names the picture, over restarts: see Outcome.
+   */
+  observe(
+    signature: Signature,
+    forecast: Forecast,
+    horizon: number,
+    demandCores: number,
+    channel?: string,
+  ): void;
   coverage(): readonly Coverage[];
+  /** Drift alarms that stand now, and how many were raised since the start, by level. */
+  drift(): { readonly alarms: readonly DriftAlarm[]; readonly raised: Readonly<Record<1 | 2, number>> };
   speedFactor(): SpeedFactor;
   counters(): ForecastCounters;
   /** Resolves when the runs of the history are indexed; forecasts need not wait for it. */
@@ -105,21 +116,17 @@ class ChainForecaster implements HostForecaster {
 
   async forecast(query: ForecastQuery): Promise<readonly Forecast[]> {
     checkCandidates(query.candidates);
-    const family = dominantFamily(query.signature);
-    const byModel = await this.#byModel(query, family);
+    const byModel = await this.#byModel(query);
     const forecasts = Array.isArray(byModel) ? byModel : this.#byFallback(query, [byModel.why]);
     for (const { source } of forecasts) this.#bySource[source]++;
-    return forecasts.map((forecast) => this.#calibration.correct(forecast, family));
+    return forecasts.map((forecast) => this.#correct(forecast, query));
   }
 
   async forecastBy(model: Model, query: ForecastQuery): Promise<readonly Forecast[]> {
     checkCandidates(query.candidates);
     const statics = encodeStatics(query.signature, query.candidates, query.schedulableCpus);
     const output = await model.run(encodeSequence(query.host, query.channel), statics);
-    const family = dominantFamily(query.signature);
-    return this.#decode(model.card, query, output).map((forecast) =>
-      this.#calibration.correct(forecast, family),
-    );
+    return this.#decode(model.card, query, output).map((forecast) => this.#correct(forecast, query));
   }
 
   async learn(run: Run): Promise<void> {
@@ -137,8 +144,17 @@ class ChainForecaster implements HostForecaster {
     await this.#save(SPEED_FACT, this.#speed.state());
   }
 
-  observe(signature: Signature, forecast: Forecast, horizon: number, demandCores: number): void {
-    this.#calibration.observe(forecast, dominantFamily(signature), horizon, demandCores);
+  observe(
+    signature: Signature,
+    forecast: Forecast,
+    horizon: number,
+    demandCores: number,
+    channel = '',
+  ): void {
+    const outcome = { signature, horizon, demand: demandCores, channel };
+    this.#calibration.observe({ ...outcome, forecast });
+    for (const other of this.#fallbacksFor(forecast, signature))
+      this.#calibration.observe({ ...outcome, forecast: other, issued: false });
     this.#dirty = true;
     const now = this.#options.clock.monotonicMs();
     if (now - this.#savedMs < SAVE_EVERY_MS) return;
@@ -148,6 +164,10 @@ class ChainForecaster implements HostForecaster {
 
   coverage(): readonly Coverage[] {
     return this.#calibration.coverage();
+  }
+
+  drift() {
+    return { alarms: this.#calibration.alarms(), raised: { ...this.#calibration.raised } };
   }
 
   speedFactor(): SpeedFactor {
@@ -169,7 +189,7 @@ class ChainForecaster implements HostForecaster {
     await this.#saveCalibration();
   }
 
-  async #byModel(query: ForecastQuery, family: string): Promise<Forecast[] | { why: string }> {
+  async #byModel(query: ForecastQuery): Promise<Forecast[] | { why: string }> {
     const { registry } = this.#options;
     const model = registry.inUse();
     if (model === undefined) {
@@ -177,7 +197,7 @@ class ChainForecaster implements HostForecaster {
       return { why: `lstm: no model in use${problem === undefined ? '' : ` (${problem})`}` };
     }
     const { id } = model.card;
-    const drift = this.#calibration.drifting(id, family);
+    const drift = this.#calibration.drifting('lstm', id, query.signature);
     if (drift !== undefined) return { why: `lstm: ${id} drifts: ${drift}` };
     if (this.#resting(id)) return { why: `lstm: ${id} rests after ${STRIKES} slow or failed runs` };
     try {
@@ -241,10 +261,31 @@ class ChainForecaster implements HostForecaster {
     return query.candidates.map((cpuCount) => {
       const own = ownUsageForecast(query, cpuCount, why);
       if (own !== undefined) return own;
-      const near = this.#nearest.forecast(query, cpuCount, why);
+      const near = this.#byNearest(query, cpuCount, why);
       if (!('why' in near)) return near;
       return costTableForecast(query, cpuCount, this.#speed.current().costTable, [...why, near.why]);
     });
+  }
+
+  #byNearest(query: ForecastQuery, cpuCount: number, why: readonly string[]) {
+    const drift = this.#calibration.drifting('nearest', '', query.signature);
+    if (drift !== undefined) return { why: `nearest: drifts: ${drift}` };
+    return this.#nearest.forecast(query, cpuCount, why);
+  }
+
+  #correct(forecast: Forecast, { signature, channel }: ForecastQuery): Forecast {
+    return this.#calibration.correct(forecast, signature, (channel?.length ?? 0) > 0);
+  }
+
+  /** What the rest of the chain would have said of a new channel; a running one's fallback is its own use. */
+  #fallbacksFor({ source, cpuCount, calibration }: Forecast, signature: Signature): Forecast[] {
+    if (source === 'cost_table' || calibration?.running) return [];
+    const query = { signature, host: [], candidates: [cpuCount], schedulableCpus: cpuCount };
+    const near = source === 'lstm' ? this.#nearest.forecast(query, cpuCount, []) : undefined;
+    const table = costTableForecast(query, cpuCount, this.#speed.current().costTable, []);
+    return [near, table].flatMap((one) =>
+      one === undefined || 'why' in one ? [] : [this.#calibration.correct(one, signature)],
+    );
   }
 
   async #baselineExpectation(model: Model, run: Run): Promise<number | undefined> {

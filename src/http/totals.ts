@@ -1,4 +1,4 @@
-import type { Coverage } from '../forecast/calibration.js';
+import type { Coverage } from '../forecast/calibration-coverage.js';
 import { HORIZONS } from '../forecast/forecast.js';
 import type { Metrics } from './metrics.js';
 

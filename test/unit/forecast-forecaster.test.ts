@@ -214,7 +214,7 @@ describe('the fallback chain', () => {
     writeModelFolder(baseline, makeModel('baseline-1', { origin: 'baseline' }));
     const { forecaster, registry } = await make();
     const { card, onnx } = makeModel('next', { seed: 2 });
-    await registry.install(card, onnx);
+    await registry.install({ card, onnx });
     const many = Array.from({ length: 20 }, () => forecaster.forecast(query()));
     await registry.promote('next');
     const sources = (await Promise.all(many)).map(([forecast]) => forecast!.source);
@@ -234,45 +234,98 @@ describe('the fallback chain', () => {
 });
 
 describe('calibration in the chain', () => {
-  it('leaves out a drifting model for half an hour, then tries it again', async () => {
+  let channels = 0;
+  const missed = (forecaster: HostForecaster, forecast: Forecast, times: number) => {
+    for (let i = 0; i < times; i++)
+      forecaster.observe(signatureOf(), forecast, 0, 1e6, `channel-${channels++}`);
+  };
+
+  it('widens a drifting model, then leaves it out for half an hour, then tries it again, and says so', async () => {
     writeModelFolder(baseline, makeModel('baseline-1', { origin: 'baseline' }));
     const { forecaster } = await make();
     const [first] = await forecaster.forecast(query());
-    for (let i = 0; i < 30; i++) forecaster.observe(signatureOf(), first!, 0, 1e6);
+    missed(forecaster, first!, 10);
+    const widened = await forecaster.forecast(query());
+    expect(widened[0]!.source).toBe('lstm');
+    expect(notesOf(widened)).toMatch(
+      /drift alarm: q90 and q99 widened: \d of the last \d outcomes at 0-10 s were above the 0.9 quantile/,
+    );
+    missed(forecaster, first!, 10);
     const drifted = await forecaster.forecast(query());
-    expect(drifted[0]!.source).toBe('cost_table');
-    expect(notesOf(drifted)).toMatch(/baseline-1 drifts: only 0 % of the last 30 outcomes/);
+    expect(drifted[0]!.source).not.toBe('lstm');
+    expect(notesOf(drifted)).toMatch(/baseline-1 drifts: .* calibrated and widened: left out for 30 minutes/);
+    expect(forecaster.drift()).toMatchObject({
+      alarms: [{ source: 'lstm', modelId: 'baseline-1', family: 'x264', level: 2 }],
+      raised: { 1: 1, 2: 1 },
+    });
     const other = signatureOf([output({ encoder: 'libx265', preset: 'medium' })]);
     expect((await forecaster.forecast(query({ signature: other })))[0]!.source).toBe('lstm');
     clock.wallMs += 31 * 60_000;
-    expect((await forecaster.forecast(query()))[0]!.source).toBe('lstm');
+    const again = await forecaster.forecast(query());
+    expect(again[0]!.source).toBe('lstm');
+    expect(notesOf(again)).toMatch(/drift alarm/);
   });
 
   it('raises the quantiles that were exceeded, says so, and remembers it over a restart', async () => {
     const { forecaster } = await make();
     const [before] = await forecaster.forecast(query());
-    for (let i = 0; i < 5; i++) forecaster.observe(signatureOf(), before!, 1, 1e6);
+    for (let i = 0; i < 5; i++) {
+      const demand = before!.horizons[1]!.demand.q90 * (1 + i / 10);
+      forecaster.observe(signatureOf(), before!, 1, demand, `channel-${i}`);
+    }
     const after = await forecaster.forecast(query());
-    expect(after[0]!.horizons[1]!.demand.q90).toBeCloseTo(
-      before!.horizons[1]!.demand.q90 * Math.exp(0.45),
-      6,
-    );
-    expect(after[0]!.horizons[0]!.demand).toEqual(before!.horizons[0]!.demand);
-    expect(notesOf(after)).toMatch(/calibration: demand 10-60 s q90 x 1.57/);
+    const raised = after[0]!.horizons.map(({ demand }, h) => demand.q90 / before!.horizons[h]!.demand.q90);
+    expect(raised[1]).toBeGreaterThan(1.5);
+    expect(raised[0]).toBe(1);
+    // A horizon that was not reached yet begins from the one before it.
+    expect(raised[2]).toBeGreaterThan(1.3);
+    expect(notesOf(after)).toMatch(/calibration: demand 10-60 s q90 x [12]\.\d\d \(x264\/\w+\)/);
     await forecaster.close();
     const { forecaster: restarted } = await make();
-    expect((await restarted.forecast(query()))[0]!.horizons).toEqual(after[0]!.horizons);
+    for (const [h, { demand }] of (await restarted.forecast(query()))[0]!.horizons.entries())
+      expect(demand.q90).toBeCloseTo(after[0]!.horizons[h]!.demand.q90, 3);
     const coverage = restarted.coverage().find(({ horizon, quantile }) => horizon === 1 && quantile === 0.9);
-    expect(coverage).toMatchObject({ stream: 'cost_table/x264', observed: 5, covered: 0 });
+    expect(coverage).toMatchObject({ source: 'cost_table', observed: 5, covered: 1, recentObserved: 5 });
   });
 
-  it('begins anew when its saved state is damaged', async () => {
-    await history.putFact('forecast.calibration', { format: 1, streams: { x: { horizons: 'no' } } });
-    await history.putFact('speed_factor', [1, 2]);
+  it('calibrates the fallback by the outcomes of the model, without counting them as its own', async () => {
+    writeModelFolder(baseline, makeModel('baseline-1', { origin: 'baseline' }));
+    const { forecaster, registry } = await make();
+    const [first] = await forecaster.forecast(query());
+    const table = costTableDemand(signatureOf());
+    for (let i = 0; i < 30; i++) forecaster.observe(signatureOf(), first!, 0, table * 1.5, `channel-${i}`);
+    expect(forecaster.coverage().map(({ source }) => source)).not.toContain('cost_table');
+    await forecaster.close();
+    rmSync(baseline, { recursive: true });
+    registry.close();
+    const { forecaster: without } = await make();
+    const [byTable] = await without.forecast(query());
+    expect(byTable!.source).toBe('cost_table');
+    expect(byTable!.horizons[0]!.demand.q50 / table).toBeCloseTo(1.5, 1);
+  });
+
+  it("leaves a running channel's own use as it is: what new channels taught is not about it", async () => {
     const { forecaster } = await make();
-    expect(forecaster.coverage()).toEqual([]);
-    expect(forecaster.speedFactor().runs).toBe(0);
-    expect((await forecaster.forecast(query())).flatMap(faultsOf)).toEqual([]);
+    const [first] = await forecaster.forecast(query());
+    missed(forecaster, first!, 5);
+    const channel = new Array(6).fill({ cores: 1.2, ingressBps: 0, speed: 0.8 });
+    const [running] = await forecaster.forecast(query({ channel }));
+    expect(running!.horizons[0]!.demand.q50).toBeCloseTo(1.5, 6);
+  });
+
+  it('begins anew when its saved state is damaged, or of an older format', async () => {
+    for (const saved of [
+      { format: 2, streams: { x: { horizons: 'no' } } },
+      { format: 1, streams: {} },
+      'no state',
+    ]) {
+      await history.putFact('forecast.calibration', saved);
+      await history.putFact('speed_factor', [1, 2]);
+      const { forecaster } = await make();
+      expect(forecaster.coverage()).toEqual([]);
+      expect(forecaster.speedFactor().runs).toBe(0);
+      expect((await forecaster.forecast(query())).flatMap(faultsOf)).toEqual([]);
+    }
   });
 });
 
@@ -304,7 +357,7 @@ describe('the speed factor', () => {
     const [byTable] = await restarted.forecast(unlike);
     expect(byTable!.horizons[0]!.demand.q50).toBeCloseTo(costTableDemand(unlike.signature) * 2, 9);
     const { card, onnx } = makeModel('mine');
-    await registry.install(card, onnx);
+    await registry.install({ card, onnx });
     await registry.promote('mine');
     expect(notesOf(await restarted.forecast(unlike))).not.toMatch(/speed factor/);
   });
