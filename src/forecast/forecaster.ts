@@ -7,12 +7,13 @@ import { createCalibration, type DriftAlarm } from './calibration.js';
 import type { Coverage } from './calibration-coverage.js';
 import { costTableDemand } from './cost-table.js';
 import { decodeForecast, rowAt } from './decode.js';
-import { costTableForecast, ownUsageForecast } from './fallback.js';
+import { FallbackChain } from './fallback-chain.js';
 import { encodeSequence, encodeStatics } from './features.js';
 import type { Forecast, Forecaster, ForecastQuery, ForecastSource } from './forecast.js';
 import { meanDemand } from './horizon-demand.js';
 import type { Model } from './inference.js';
-import { createNearestRuns } from './nearest.js';
+import { medianDemand } from './median-demand.js';
+import { ModelRest, STRIKES } from './model-rest.js';
 import type { ModelCard } from './network.js';
 import type { ModelRegistry } from './registry.js';
 import type { Signature } from './signature.js';
@@ -67,11 +68,7 @@ export interface ForecasterOptions {
 }
 
 const MOST_CANDIDATES = 256;
-/** After this many slow or failed runs in a row the model rests, so that it cannot slow every admission. */
-const STRIKES = 3;
-const REST_MS = 60_000;
 const SAVE_EVERY_MS = 5_000;
-const INDEX_SPANS_DAYS = [1, 7, 36_500];
 const CALIBRATION_FACT = 'forecast.calibration';
 const SPEED_FACT = 'speed_factor';
 
@@ -93,31 +90,36 @@ class ChainForecaster implements HostForecaster {
   readonly #log: Log;
   readonly #calibration;
   readonly #speed;
-  readonly #nearest = createNearestRuns();
+  readonly #fallback;
+  readonly #rest;
   readonly #bySource: Record<ForecastSource, number> = { lstm: 0, nearest: 0, cost_table: 0 };
   readonly indexed: Promise<void>;
   #slowRuns = 0;
   #failedRuns = 0;
   #lastRunMs = Number.NaN;
-  #strikes = 0;
-  #restUntilMs = 0;
-  #strikeModel = '';
   #savedMs = 0;
   #dirty = false;
-  #closed = false;
 
   constructor(options: ForecasterOptions, calibration: unknown, speed: unknown) {
     this.#options = options;
     this.#log = options.log ?? silentLog;
     this.#calibration = createCalibration({ saved: calibration, nowMs: () => options.clock.nowMs() });
     this.#speed = createSpeedFactorTrack(speed);
-    this.indexed = this.#indexHistory();
+    this.#rest = new ModelRest(options.clock, this.#log);
+    this.#fallback = new FallbackChain({
+      history: options.history,
+      clock: options.clock,
+      log: this.#log,
+      calibration: this.#calibration,
+      speed: () => this.#speed.current(),
+    });
+    this.indexed = this.#fallback.indexed;
   }
 
   async forecast(query: ForecastQuery): Promise<readonly Forecast[]> {
     checkCandidates(query.candidates);
     const byModel = await this.#byModel(query);
-    const forecasts = Array.isArray(byModel) ? byModel : this.#byFallback(query, [byModel.why]);
+    const forecasts = Array.isArray(byModel) ? byModel : this.#fallback.forecast(query, [byModel.why]);
     for (const { source } of forecasts) this.#bySource[source]++;
     return forecasts.map((forecast) => this.#correct(forecast, query));
   }
@@ -130,7 +132,7 @@ class ChainForecaster implements HostForecaster {
   }
 
   async learn(run: Run): Promise<void> {
-    this.#nearest.add(run);
+    this.#fallback.add(run);
     if (run.origin !== 'calibration') return;
     const demand = meanDemand(run);
     if (demand === undefined) return;
@@ -138,8 +140,14 @@ class ChainForecaster implements HostForecaster {
     this.#speed.add('costTable', demand / expected);
     const model = this.#options.registry.inUse();
     if (model?.card.origin === 'baseline') {
-      const byBaseline = await this.#baselineExpectation(model, run);
-      if (byBaseline !== undefined) this.#speed.add('baseline', demand / byBaseline, model.card.id);
+      try {
+        this.#speed.add('baseline', demand / (await medianDemand(model, run)), model.card.id);
+      } catch (error) {
+        this.#log.warn(
+          { run: run.id, error: messageOf(error) },
+          'the baseline cannot be compared with a run',
+        );
+      }
     }
     await this.#save(SPEED_FACT, this.#speed.state());
   }
@@ -153,8 +161,13 @@ class ChainForecaster implements HostForecaster {
   ): void {
     const outcome = { signature, horizon, demand: demandCores, channel };
     this.#calibration.observe({ ...outcome, forecast });
-    for (const other of this.#fallbacksFor(forecast, signature))
-      this.#calibration.observe({ ...outcome, forecast: other, issued: false });
+    // Models on trial speak of the same channels: once is enough.
+    if (forecast.modelId === '' || forecast.modelId === this.#options.registry.inUse()?.card.id) {
+      for (const other of this.#fallback.beside(forecast, signature)) {
+        const beside = this.#calibration.correct(other, signature);
+        this.#calibration.observe({ ...outcome, forecast: beside, issued: false });
+      }
+    }
     this.#dirty = true;
     const now = this.#options.clock.monotonicMs();
     if (now - this.#savedMs < SAVE_EVERY_MS) return;
@@ -184,7 +197,7 @@ class ChainForecaster implements HostForecaster {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#fallback.close();
     await this.indexed;
     await this.#saveCalibration();
   }
@@ -199,11 +212,11 @@ class ChainForecaster implements HostForecaster {
     const { id } = model.card;
     const drift = this.#calibration.drifting('lstm', id, query.signature);
     if (drift !== undefined) return { why: `lstm: ${id} drifts: ${drift}` };
-    if (this.#resting(id)) return { why: `lstm: ${id} rests after ${STRIKES} slow or failed runs` };
+    if (this.#rest.resting(id)) return { why: `lstm: ${id} rests after ${STRIKES} slow or failed runs` };
     try {
       return await this.#infer(model, query);
     } catch (error) {
-      this.#strike(id);
+      this.#rest.strike(id);
       return { why: `lstm: ${messageOf(error)}` };
     }
   }
@@ -219,9 +232,9 @@ class ChainForecaster implements HostForecaster {
     // onnxruntime-node runs on this thread: a late result is there before the timer could tell, and is used.
     if (this.#lastRunMs > timeoutMs) {
       this.#slowRuns++;
-      this.#strike(card.id);
+      this.#rest.strike(card.id);
     } else {
-      this.#strikes = 0;
+      this.#rest.ranWell();
     }
     return this.#decode(card, query, output);
   }
@@ -257,91 +270,8 @@ class ChainForecaster implements HostForecaster {
     }
   }
 
-  #byFallback(query: ForecastQuery, why: readonly string[]): Forecast[] {
-    return query.candidates.map((cpuCount) => {
-      const own = ownUsageForecast(query, cpuCount, why);
-      if (own !== undefined) return own;
-      const near = this.#byNearest(query, cpuCount, why);
-      if (!('why' in near)) return near;
-      return costTableForecast(query, cpuCount, this.#speed.current().costTable, [...why, near.why]);
-    });
-  }
-
-  #byNearest(query: ForecastQuery, cpuCount: number, why: readonly string[]) {
-    const drift = this.#calibration.drifting('nearest', '', query.signature);
-    if (drift !== undefined) return { why: `nearest: drifts: ${drift}` };
-    return this.#nearest.forecast(query, cpuCount, why);
-  }
-
   #correct(forecast: Forecast, { signature, channel }: ForecastQuery): Forecast {
     return this.#calibration.correct(forecast, signature, (channel?.length ?? 0) > 0);
-  }
-
-  /** What the rest of the chain would have said of a new channel; a running one's fallback is its own use. */
-  #fallbacksFor({ source, cpuCount, calibration }: Forecast, signature: Signature): Forecast[] {
-    if (source === 'cost_table' || calibration?.running) return [];
-    const query = { signature, host: [], candidates: [cpuCount], schedulableCpus: cpuCount };
-    const near = source === 'lstm' ? this.#nearest.forecast(query, cpuCount, []) : undefined;
-    const table = costTableForecast(query, cpuCount, this.#speed.current().costTable, []);
-    return [near, table].flatMap((one) =>
-      one === undefined || 'why' in one ? [] : [this.#calibration.correct(one, signature)],
-    );
-  }
-
-  async #baselineExpectation(model: Model, run: Run): Promise<number | undefined> {
-    try {
-      const statics = encodeStatics(
-        run.signature,
-        [Math.max(1, run.cpuCount)],
-        Math.max(1, run.schedulableCpus),
-      );
-      const output = await model.run(encodeSequence(run.hostBefore), statics);
-      const forecast = decodeForecast(rowAt(output, 0), {
-        modelId: model.card.id,
-        cpuCount: Math.max(1, run.cpuCount),
-        expectedCores: costTableDemand(run.signature),
-        notes: [],
-      });
-      return forecast.horizons[0]?.demand.q50;
-    } catch (error) {
-      this.#log.warn({ run: run.id, error: messageOf(error) }, 'the baseline cannot be compared with a run');
-      return undefined;
-    }
-  }
-
-  /** The newest runs are enough: a long history is read in growing spans until the index is full. */
-  async #indexHistory(): Promise<void> {
-    const { history, clock } = this.#options;
-    try {
-      for (const days of INDEX_SPANS_DAYS) {
-        const sinceMs = Math.max(0, clock.nowMs() - days * 86_400_000);
-        for await (const run of history.runs({ sinceMs })) {
-          if (this.#closed) return;
-          this.#nearest.add(run);
-        }
-        if (this.#nearest.full) return;
-      }
-    } catch (error) {
-      this.#log.warn(
-        { error: messageOf(error) },
-        'cannot index the runs of the history for similar channels',
-      );
-    }
-  }
-
-  #resting(id: string): boolean {
-    if (this.#strikeModel !== id) return false;
-    return this.#restUntilMs > this.#options.clock.monotonicMs();
-  }
-
-  #strike(id: string): void {
-    if (this.#strikeModel !== id) this.#strikes = 0;
-    this.#strikeModel = id;
-    this.#strikes++;
-    if (this.#strikes < STRIKES) return;
-    this.#strikes = 0;
-    this.#restUntilMs = this.#options.clock.monotonicMs() + REST_MS;
-    this.#log.warn({ model: id, restMs: REST_MS }, 'the model was slow or failed repeatedly: it rests');
   }
 
   async #saveCalibration(): Promise<void> {
