@@ -113,7 +113,7 @@ export class Measurer {
     const places = samplePlaces(clipSeconds(entry.clip));
     const siti = this.#siti.get(path) ?? (await this.#sitiOf(path, places));
     this.#siti.set(path, siti);
-    const request = { places, limitMs: COMPLEXITY_LIMIT_MS, svtAv1Major };
+    const request = { places, inputFps: facts.video.fps, limitMs: COMPLEXITY_LIMIT_MS, svtAv1Major };
     const { cpuSeconds, mediaSeconds } = await tryCommand(command, planned, request);
     const probeCpuSecondsPerFrame = round(cpuSeconds / (mediaSeconds * facts.video.fps));
     return { ...facts.complexity, ...siti, probeCpuSecondsPerFrame };

@@ -58,13 +58,15 @@ async function measureLevel(
   const read = level === 'siti' ? [mainInput!.file] : command.inputs;
   const problem = read.map(whyNotReadTwice).find((why) => why !== undefined);
   if (problem !== undefined) throw new CorecastError('WRONG_STATE', problem);
-  const { seconds = 0, video } = mainInput!.facts;
-  const places = samplePlaces(seconds);
+  const { seconds, video } = mainInput!.facts;
+  const places = samplePlaces(seconds ?? 0);
   if (level === 'siti') return measureSiti(command.program, mainInput!.file, places, LIMIT_MS);
   const { svtAv1Major } = await import('./ffmpeg-build.js');
   const svt = planned.some((output) => output.video.encoder === 'libsvtav1');
   const request: TrialRequest = {
     places,
+    inputFps: video.fps,
+    ...(seconds === undefined ? {} : { inputSeconds: seconds }),
     limitMs: LIMIT_MS,
     svtAv1Major: svt ? await svtAv1Major(command.program) : 1,
   };

@@ -44,14 +44,21 @@ export function trialArgs(
 /** An input as the command opens it, but only a part of it and as fast as it will go. */
 export function inputWords({ url, options }: FfmpegFile, { fromSeconds, mediaSeconds }: Sample): string[] {
   const own = seconds(lastOption(options, 'ss')?.value);
-  // To a key frame: frames that are decoded only to be dropped are no part of the channel's work. The last -ss wins.
-  const seek = fromSeconds > 0 ? ['-noaccurate_seek', '-ss', String(own + fromSeconds)] : [];
+  // To a key frame: frames that are decoded only to be dropped are no part of the channel's work. They come before the
+  // place that was asked for; without the offset their times would be negative, and FFmpeg would drop them even so.
+  const offset = seconds(lastOption(options, 'itsoffset')?.value) + MOST_KEY_FRAME_DISTANCE_S;
+  const seek =
+    fromSeconds > 0
+      ? ['-noaccurate_seek', '-itsoffset', String(offset), '-ss', String(own + fromSeconds)]
+      : [];
   return [
     ...options.filter(({ name }) => !NOT_OF_INPUTS.has(name)).flatMap(words),
     ...seek,
     ...['-t', String(mediaSeconds), '-i', url],
   ];
 }
+
+const MOST_KEY_FRAME_DISTANCE_S = 60;
 
 /**
  * A container that takes every codec, written to nothing. FFmpeg's null muxer would not do: with it `-r` neither drops nor

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { setPriority } from 'node:os';
 import { CorecastError } from '../lib/errors.js';
 import { parseBench } from './bench-line.js';
-import type { FfmpegCommand } from './ffmpeg-args.js';
+import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
-import { type Sample, trialArgs, whyNotTried } from './trial-command.js';
+import { trialArgs, whyNotTried } from './trial-command.js';
 
 /** What a trial of a channel's own command took. */
 export interface Trial {
@@ -17,6 +17,9 @@ export interface Trial {
 export interface TrialRequest {
   /** Where in the input, seconds; a second of media at each. */
   readonly places: readonly number[];
+  readonly inputFps: number;
+  /** Length of the input from where the command begins; absent when it is not known. */
+  readonly inputSeconds?: number;
   /** Wall time of all of them together, milliseconds. */
   readonly limitMs: number;
   readonly svtAv1Major: number;
@@ -29,20 +32,22 @@ export interface TrialRequest {
 export async function tryCommand(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
-  { places, limitMs, svtAv1Major }: TrialRequest,
+  request: TrialRequest,
 ): Promise<Trial> {
   const why = whyNotTried(command);
   if (why !== undefined) throw new CorecastError('INVALID_ARGUMENT', `the command was not tried: ${why}`);
-  const fps = planned[0]?.video.fps ?? 0;
-  const end = performance.now() + limitMs;
+  const end = performance.now() + request.limitMs;
   const total = { cpuSeconds: 0, mediaSeconds: 0 };
-  for (const fromSeconds of places) {
+  for (const fromSeconds of request.places) {
     const begun = performance.now();
     const sample = { fromSeconds, mediaSeconds: SAMPLE_S };
-    const args = trialArgs(command, planned, sample, svtAv1Major);
-    const trial = await runTrial(command.program, args, { sample, fps, limitMs: end - begun });
-    total.cpuSeconds += trial.cpuSeconds;
-    total.mediaSeconds += trial.mediaSeconds;
+    const args = trialArgs(command, planned, sample, request.svtAv1Major);
+    const { cpuSeconds, progress } = await runTrial(command.program, args, end - begun);
+    total.cpuSeconds += cpuSeconds;
+    total.mediaSeconds +=
+      progress === undefined
+        ? Math.min(SAMPLE_S, (request.inputSeconds ?? Number.POSITIVE_INFINITY) - fromSeconds)
+        : mediaSeconds(progress, planned[0]!, request.inputFps);
     // One that would probably be cut short tells less than it costs.
     if (end - performance.now() < 1.2 * (performance.now() - begun)) break;
   }
@@ -57,28 +62,38 @@ const NICE = 10;
 /** A clock tick of the kernel's accounting: less cannot be told from nothing. */
 const MIN_CPU_S = 0.001;
 
+interface Ran {
+  readonly cpuSeconds: number;
+  /** What had been done when the time was up; undefined for a trial that came to its end. */
+  readonly progress?: string;
+}
+
 /**
  * Bounded twice: at the limit FFmpeg is asked to end, which flushes its encoders so that frames and CPU seconds still
  * belong together; one that does not end is killed, and nothing is known.
  */
-async function runTrial(
-  program: string,
-  args: readonly string[],
-  { sample, fps, limitMs }: { sample: Sample; fps: number; limitMs: number },
-): Promise<Trial> {
+async function runTrial(program: string, args: readonly string[], limitMs: number): Promise<Ran> {
   const { said, progress, stopped } = await runBounded(program, args, limitMs);
   const bench = parseBench(said);
-  const frames = Number([...progress.matchAll(/^frame=\s*(\d+)/gm)].at(-1)?.[1] ?? 0);
-  if (bench === undefined || frames === 0 || fps === 0) {
+  if (bench === undefined || lastCount(progress, 'frame') === 0) {
     const why = stopped ? `nothing was ready within ${Math.round(limitMs)} ms` : said.trim().slice(-300);
     throw new CorecastError(stopped ? 'CANCELLED' : 'INTERNAL', `the trial made no frame: ${why}`);
   }
-  // Frame rate conversion may round a frame up or down; the input's own end is exact.
-  const whole = !stopped && frames / fps > sample.mediaSeconds - 1.5 / fps;
-  return {
-    cpuSeconds: Math.max(MIN_CPU_S, bench.userSeconds + bench.systemSeconds),
-    mediaSeconds: whole ? sample.mediaSeconds : frames / fps,
-  };
+  const cpuSeconds = Math.max(MIN_CPU_S, bench.userSeconds + bench.systemSeconds);
+  return stopped ? { cpuSeconds, progress } : { cpuSeconds };
+}
+
+/** Of a trial that was cut short, by the first output's frames: -r drops or repeats them after the filters. */
+function mediaSeconds(progress: string, { file, video }: PlannedOutput, inputFps: number): number {
+  const frames = lastCount(progress, 'frame');
+  if (lastOption(file.options, 'r') === undefined) return Math.min(SAMPLE_S, frames / video.fps);
+  const taken = frames + lastCount(progress, 'drop_frames') - lastCount(progress, 'dup_frames');
+  return Math.min(SAMPLE_S, taken / inputFps);
+}
+
+function lastCount(progress: string, name: string): number {
+  const counts = [...progress.matchAll(new RegExp(`^${name}=\\s*(\\d+)`, 'gm'))];
+  return Number(counts.at(-1)?.[1] ?? 0);
 }
 
 interface Ended {

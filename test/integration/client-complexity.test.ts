@@ -11,6 +11,8 @@ import { haveFfmpeg } from '../support/client-against-server.js';
 
 let dir: string;
 let clip: string;
+/** One key frame, at its beginning. */
+let sparse: string;
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'corecast-complexity-'));
   clip = join(dir, 'clip.ts');
@@ -18,6 +20,8 @@ beforeAll(() => {
   const source = ['-f', 'lavfi', '-i', 'testsrc2=s=424x240:r=25', '-t', '8'];
   const encode = ['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '25'];
   execFileSync('ffmpeg', ['-v', 'error', ...source, ...encode, clip]);
+  sparse = join(dir, 'sparse.mkv');
+  execFileSync('ffmpeg', ['-v', 'error', ...source, ...encode, '-g', '1000', sparse]);
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -69,12 +73,19 @@ describe.skipIf(!haveFfmpeg)('withComplexity', { timeout: 120_000 }, () => {
     expect(audio.cost).toBeUndefined();
   });
 
+  it('enters a file anywhere, however far apart its key frames are', async () => {
+    const command = parseFfmpegCommand(['ffmpeg', '-i', sparse, '-r', '10', '-c:v', 'mpeg4', 'o.mp4']);
+    const { planned } = await commandSignature(command, { probe: true, timeoutMs: 60_000 });
+    const request = { places: [5.5], inputFps: 25, limitMs: 30_000, svtAv1Major: 1 };
+    expect((await tryCommand(command, planned, request)).mediaSeconds).toBe(1);
+  });
+
   it('is bounded in time: what is done by then counts', async () => {
     const words = ['-f', 'lavfi', '-i', 'testsrc2=s=1920x1080:r=60', '-c:v', 'libx264', '-preset', 'placebo'];
     const command = parseFfmpegCommand(['ffmpeg', ...words, 'o.mp4']);
     const { planned } = await commandSignature(command, { probe: true, timeoutMs: 60_000 });
     const begun = performance.now();
-    const request = { places: [0], limitMs: 1_500, svtAv1Major: 1 };
+    const request = { places: [0], inputFps: 60, limitMs: 1_500, svtAv1Major: 1 };
     const trial = await tryCommand(command, planned, request).catch((error: Error) => error);
     expect(performance.now() - begun).toBeLessThan(8_000);
     if (trial instanceof Error) expect(trial).toMatchObject({ code: 'CANCELLED' });

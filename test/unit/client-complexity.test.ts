@@ -31,7 +31,7 @@ describe('the trial of a command', () => {
 
   it('enters a file at a key frame, counted from where the command would begin', () => {
     const args = tried('-ss 1:00 -i in.mp4 out.mp4', 12.5);
-    expect(args).toContain('-ss 1:00 -threads 1 -noaccurate_seek -ss 72.5 -t 1 -i in.mp4');
+    expect(args).toContain('-ss 1:00 -threads 1 -noaccurate_seek -itsoffset 60 -ss 72.5 -t 1 -i in.mp4');
   });
 
   it.each([
