@@ -74,21 +74,17 @@ function forecastOf(source, modelId, demand) {
 }
 
 /** Nine classes: three encoders, each light, medium and heavy. */
-const SIGNATURES = ['libx264', 'libx265', 'libsvtav1'].flatMap((encoder) =>
-  [
-    [320, 180],
-    [1280, 720],
-    [3840, 2160],
-  ].map(([width, height]) => ({
-    input: { codec: 'h264', width, height, fps: 25, bitrateBps: 1e6, bitDepth: 8 },
-    outputs: [
-      {
-        ...{ encoder, preset: encoder === 'libsvtav1' ? '10' : 'fast', width, height, fps: 25 },
-        ...{ rate: { crf: 25 }, bitDepth: 8, options: {} },
-      },
-    ],
-    complexity: {},
-  })),
+const WIDTHS = { libx264: [320, 640, 1280], libx265: [160, 320, 1280], libsvtav1: [128, 320, 1280] };
+const SIGNATURES = Object.entries(WIDTHS).flatMap(([encoder, widths]) =>
+  widths.map((width) => {
+    const size = { width, height: (width * 9) / 16, fps: 25, bitDepth: 8 };
+    const preset = encoder === 'libsvtav1' ? '10' : 'fast';
+    return {
+      input: { codec: 'h264', bitrateBps: 1e6, ...size },
+      outputs: [{ encoder, preset, rate: { crf: 25 }, options: {}, ...size }],
+      complexity: {},
+    };
+  }),
 );
 
 /** By source: the baseline's own training runs, in the order they were measured. */

@@ -24,7 +24,10 @@ export function modelForecast(median: number, spread: number, source: Forecast['
 }
 
 /** One class each. */
-export const X264_LIGHT = signatureOf([output({ width: 320, height: 180 })]);
+export const X264_LIGHT: Signature = {
+  ...signatureOf([output({ width: 160, height: 90 })]),
+  input: { ...signatureOf().input, width: 160, height: 90 },
+};
 export const X264_HEAVY = signatureOf([output({ width: 3840, height: 2160 })]);
 export const X265_HEAVY = signatureOf([
   output({ encoder: 'libx265', preset: 'medium', width: 3840, height: 2160 }),
