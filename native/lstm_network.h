@@ -125,6 +125,8 @@ class Network final : public LstmEngine<Scalar> {
                     F * sizeof(Scalar));
       }
     }
+    // h_0 is zero; a shorter batch before left its later steps there.
+    for (Index b = 0; b < B; b++) std::memset(joined_.data + b * (F + H) + F, 0, H * sizeof(Scalar));
     const ConstView weight = tensor(layout_.gates);
     View gates(gates_.data, 4 * H, T * B);
     gates.colwise() = ConstView(bias(layout_.gates_bias), 4 * H, 1).col(0);
@@ -326,7 +328,7 @@ class Network final : public LstmEngine<Scalar> {
     };
     Index total = 0;
     for (const auto& cut : cuts) total += padded(cut.size);
-    // Zero: h_0 in joined_ and zeros_ are never written.
+    // Zero: zeros_ is never written.
     arena_ = Eigen::Array<Scalar, Eigen::Dynamic, 1>::Zero(total);
     Index offset = 0;
     for (const auto& cut : cuts) {

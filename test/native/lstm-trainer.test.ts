@@ -74,6 +74,16 @@ describe('training', () => {
     expect(used.weights()).toEqual(fresh.weights());
   });
 
+  it('does not depend on an earlier, shorter batch either', () => {
+    const rows = randomRows(SMALL, 16, 9);
+    const fresh = createTrainer(SMALL, 4);
+    const used = createTrainer(SMALL, 4);
+    for (const size of [16, 5])
+      used.predict(...(randomRows(SMALL, size, 10).slice(0, 2) as [Float32Array, Float32Array]), size);
+    expect(used.step(...rows, 16, 0.01)).toBe(fresh.step(...rows, 16, 0.01));
+    expect(used.weights()).toEqual(fresh.weights());
+  });
+
   it('takes no notice of targets that are not known', () => {
     const [sequence, fixed, target] = randomRows(SMALL, 8, 11);
     const hidden = target.map((y, i) => (i % SMALL.targets === 2 ? Number.NaN : y));
