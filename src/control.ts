@@ -1,7 +1,7 @@
 import type { Channels } from './channels.js';
+import type { Learning } from './feedback/learning.js';
 import type { Recorder } from './feedback/recorder.js';
 import type { Forecast, Forecaster } from './forecast/forecast.js';
-import type { ModelRegistry } from './forecast/registry.js';
 import type { Signature } from './forecast/signature.js';
 import type { History, SeriesQuery } from './history/history.js';
 import type { Run } from './history/records.js';
@@ -17,11 +17,9 @@ import type {
   Directive,
   HostView,
   IngressReport,
-  ModelInfo,
   Peer,
   ReserveCall,
   SessionHandle,
-  TrainingProgress,
 } from './rpc/control.js';
 import type { Topology } from './topology/topology.js';
 
@@ -35,7 +33,6 @@ export interface ControlParts {
   readonly monitor: Monitor;
   readonly history: History;
   readonly forecaster: Forecaster;
-  readonly registry: ModelRegistry;
   readonly ingress: IngressReports;
   /** Resolves at the monitor's first sample: nobody is admitted to a host that was not looked at. */
   readonly measured: Promise<void>;
@@ -45,7 +42,7 @@ export interface ControlParts {
   /** A calibration measurement that the history has now. */
   onRun(run: Run): void;
   onReserved(seconds: number): void;
-  train(options: { seed: number; maxEpochs: number }, signal: AbortSignal): AsyncIterable<TrainingProgress>;
+  readonly learning: Learning;
 }
 
 /** A stream copy costs next to nothing: what its forecast says of the host is the host's own. */
@@ -68,7 +65,7 @@ const NOTHING: Signature = {
 
 /** What the gRPC handlers ask of the daemon, put together from its parts. */
 export function createControl(parts: ControlParts): Control {
-  const { reservations, recorder, history, registry, channels } = parts;
+  const { reservations, recorder, history, channels, learning } = parts;
   return {
     async predict(request: ChannelRequest) {
       await parts.measured;
@@ -102,7 +99,12 @@ export function createControl(parts: ControlParts): Control {
         throw new CorecastError('NOT_FOUND', `no ${what} in the history`);
       }
       const usage = await channels.summary(decision.reservationId);
-      return usage === undefined ? { decision } : { decision, usage };
+      const modelStep = learning.life.stepInForce(decision.forecast.modelId, decision.atMs);
+      return {
+        decision,
+        ...(usage === undefined ? {} : { usage }),
+        ...(modelStep === undefined ? {} : { modelStep }),
+      };
     },
     host: () => hostView(parts),
     reportIngress: (reports: readonly IngressReport[]) => parts.ingress.report(reports),
@@ -114,19 +116,21 @@ export function createControl(parts: ControlParts): Control {
       parts.onRun(run);
     },
     runs: (filter) => history.runs(filter),
-    models: () => registry.list(),
-    train(options, peer, signal) {
+    models: () => learning.life.models(),
+    train(call, peer, signal) {
       requireTrusted(peer, 'train models');
-      return parts.train(options, signal);
+      return learning.train(call, nameOf(peer), signal);
     },
     async promote(id, peer) {
       requireTrusted(peer, 'change the model in use');
-      return infoOf(registry, (await registry.promote(id, 'by command')).id);
+      return learning.life.promote(id, nameOf(peer));
     },
     async rollback(peer) {
       requireTrusted(peer, 'change the model in use');
-      return infoOf(registry, (await registry.rollback()).id);
+      return learning.life.rollback(nameOf(peer));
     },
+    modelSteps: (id) => learning.life.steps(id),
+    modelReport: (id) => learning.life.report(id),
   };
 }
 
@@ -182,12 +186,6 @@ async function hostForecast(
   return forecast;
 }
 
-async function infoOf(registry: ModelRegistry, id: string): Promise<ModelInfo> {
-  const found = (await registry.list()).find(({ card }) => card.id === id);
-  if (found === undefined) throw new CorecastError('NOT_FOUND', `no model ${JSON.stringify(id)}`);
-  return found;
-}
-
 /** Models decide every admission: whoever may change them, or what they learn from, may teach the daemon anything. */
 function requireTrusted(peer: Peer, what: string): void {
   if (peer.uid === 0 || peer.uid === process.getuid?.()) return;
@@ -196,4 +194,9 @@ function requireTrusted(peer: Peer, what: string): void {
     'PERMISSION_DENIED',
     `${who} may not ${what}: only root and the daemon's own user may, over the unix socket`,
   );
+}
+
+/** As it stands in the record of the models. */
+function nameOf({ uid }: Peer): string {
+  return `uid ${uid}`;
 }

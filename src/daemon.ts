@@ -9,8 +9,8 @@ import { Adjuster } from './adjuster/adjuster.js';
 import { Channels } from './channels.js';
 import type { Config } from './config/schema.js';
 import { createControl } from './control.js';
+import { Learning } from './feedback/learning.js';
 import { createRecorder } from './feedback/recorder.js';
-import { trainOnHistory } from './feedback/train.js';
 import { createForecaster } from './forecast/forecaster.js';
 import { openRegistry } from './forecast/registry.js';
 import type { Run } from './history/records.js';
@@ -47,7 +47,7 @@ export interface DaemonOptions {
 }
 
 export interface Daemon {
-  /** Applies [limits], [leases], [adjust] and [cpus] of a new configuration; the rest waits for a restart. */
+  /** Applies [limits], [leases], [adjust], [training] and [cpus] of a new configuration; the rest waits for a restart. */
   reload(config: Config): void;
   /** Running channels go on; what became of them meanwhile is found out by the next start. */
   stop(): Promise<void>;
@@ -164,6 +164,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
             decision.reasons.filter(({ passed }) => !passed).map(({ code }) => code),
           );
           metrics.forecast(decision.forecast.source);
+          learning.admitted(decision, monitor.window());
           return history.putDecision(decision);
         },
       },
@@ -178,8 +179,11 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       clock,
       schedulableCpus: () => topology.schedulable.length,
       processAgeS: ({ startTicks }) => uptime() - startTicks / addon.clockTicksPerSecond(),
-      onHorizonObserved: ({ signature, forecast, horizon, demandCores }) =>
-        forecaster.observe(signature, forecast, horizon, demandCores),
+      onHorizonObserved: (observed) => {
+        const { signature, forecast, horizon, demandCores } = observed;
+        forecaster.observe(signature, forecast, horizon, demandCores);
+        learning.observed(observed);
+      },
     });
     const adjuster = new Adjuster({
       clock,
@@ -227,7 +231,26 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         );
       },
     });
+    const learning = new Learning({
+      directory: join(stateDir, 'models'),
+      registry,
+      history,
+      forecaster,
+      clock,
+      log,
+      config: () => config.training,
+      host: () => ({
+        admissionClosed: overload,
+        busy: monitor.latest()?.state.busy,
+        queued: reservations.queued(),
+        starting: reservations.list(false).filter(({ state }) => state === 'PENDING').length,
+      }),
+      housekeeping: () => topology.housekeeping,
+      schedulableCpus: () => topology.schedulable.length,
+      onTrainer: (pid) => monitor.background(pid === undefined ? undefined : named(addon, pid)),
+    });
     const learn = (run: Run) => {
+      learning.onRun();
       forecaster
         .learn(run)
         .catch((error) => log.warn({ run: run.id, error: messageOf(error) }, 'a run was not learnt'));
@@ -278,7 +301,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       monitor,
       history,
       forecaster,
-      registry,
+      learning,
       ingress,
       measured,
       topology: () => topology,
@@ -286,16 +309,6 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       closedReason: () => overload,
       onRun: learn,
       onReserved: (seconds) => metrics.reserved(seconds),
-      train: ({ seed, maxEpochs }, signal) =>
-        trainOnHistory({
-          runs: history.runs(),
-          registry,
-          seed,
-          maxEpochs,
-          signal,
-          housekeeping: topology.housekeeping,
-          clock,
-        }),
     });
 
     // Start, in the order of the loop; serve last
@@ -304,6 +317,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     for (const line of await reservations.reconcile()) log.info({ part: 'reservations' }, line);
     closers.push(() => reservations.stop());
     channels.resume();
+    monitor.onTick(() => learning.onTick());
     closers.push(() => channels.stop());
     const keepCounts = setInterval(
       carryTotals(metrics, {
@@ -337,6 +351,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     closers.push(() => http?.stop());
     closers.push(tellSystemd(addon, log));
     log.info({ addresses: rpc.addresses, http: http?.address, version }, 'serving');
+    closers.push(() => learning.stop());
+    learning.start().catch((error) => log.error({ err: error }, 'the learning did not start'));
     // Asks programs that may take seconds: nobody waits for them, and the first callers come before them.
     const askLater = setTimeout(() => {
       readInventory().then(
@@ -352,8 +368,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       reload(next) {
         // First, because it throws: a configuration is applied whole or not at all.
         topology = readHost(next.cpus.housekeeping);
-        const { limits, leases, adjust, cpus } = next;
-        config = { ...config, limits, leases, adjust, cpus };
+        const { limits, leases, adjust, training, cpus } = next;
+        config = { ...config, limits, leases, adjust, training, cpus };
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);
         const waiting = (Object.keys(next) as (keyof Config)[]).filter(
@@ -378,6 +394,15 @@ async function closeAll(closers: (() => Promise<void> | void)[], log: Logger): P
     } catch (error) {
       log.error({ err: error }, 'a part did not stop cleanly');
     }
+  }
+}
+
+/** Undefined when it is gone already. */
+function named(addon: HostAddon, pid: number) {
+  try {
+    return { pid, startTicks: addon.startTicks(pid) };
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { parseCpuset } from '../lib/cpuset.js';
 import { type FieldViolation, invalidField, isCorecastError } from '../lib/errors.js';
+import { hoursOf } from './hours.js';
 import type { Config } from './schema.js';
 
 /** What a schema of single keys cannot say. */
@@ -29,6 +30,12 @@ export function relations(config: Config): FieldViolation[] {
     'adjust.sustain_ms',
     adjust.sustain_ms,
     `at least monitor.interval_ms (${monitor.interval_ms}): a deviation is seen once a tick`,
+  );
+  check(
+    hoursOf(config.training.hours) !== undefined,
+    'training.hours',
+    config.training.hours,
+    'hours 0-23 as a list, such as "1-5,22"',
   );
   return problems;
 }

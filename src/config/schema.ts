@@ -79,6 +79,30 @@ export const configSchema = z.strictObject({
       cooldown_ms: z.number().int().min(1_000).max(3_600_000).default(15_000),
     })
     .prefault({}),
+  /** How the forecast learns from this host's channels. */
+  training: z
+    .strictObject({
+      /** Retrain by itself. `corecast train` works either way. */
+      schedule: z.boolean().default(true),
+      /** Least time between two trainings. */
+      interval_ms: z.number().int().min(1_000).max(2_592_000_000).default(86_400_000),
+      /** Runs that the history must have got since the last training. */
+      min_new_runs: z.number().int().min(1).max(1_000_000).default(50),
+      /** A training that takes longer ends with the best it has. */
+      time_budget_ms: z.number().int().min(1_000).max(86_400_000).default(1_800_000),
+      /** Hours of the day, local time, in which one may begin. */
+      hours: z.string().max(100).default('0-23'),
+      /** Busy share of the host above which none begins and a running one stops. */
+      host_load: shareOf('host load').default(0.6),
+      /** A candidate answers beside the model in use for so many outcomes before it is promoted; 0: at once. */
+      shadow_outcomes: z.number().int().min(0).max(100_000).default(200),
+      /** A candidate that has not won by then is given up. */
+      shadow_ms: z.number().int().min(1_000).max(7_776_000_000).default(604_800_000),
+      /** After a promotion, outcomes before the alarm may take it back; 0: no alarm. */
+      watch_outcomes: z.number().int().min(0).max(100_000).default(100),
+    })
+    .prefault({}),
 });
 
 export type Config = z.infer<typeof configSchema>;
+export type TrainingConfig = Config['training'];

@@ -26,6 +26,8 @@ const MAX_GAP_S = 2;
 const LEAST_STEP_S = 2;
 
 export interface HorizonObserved {
+  /** The reservation. */
+  readonly id: string;
   readonly signature: Signature;
   readonly forecast: Forecast;
   /** Index into HORIZONS. */
@@ -223,7 +225,8 @@ export class ChannelRecord {
     const demands = demandsWithin(this.#samples, fromS, toS);
     if (demands.length === 0 || !this.#context.seenFromStart || this.#frozen !== undefined) return;
     const { signature, forecast } = this.#decision;
-    this.#context.onHorizonObserved({ signature, forecast, horizon, demandCores: mean(demands) });
+    const { id } = this.#first;
+    this.#context.onHorizonObserved({ id, signature, forecast, horizon, demandCores: mean(demands) });
   }
 
   #totals(nowMs: number, finalCpuSeconds: number | undefined): Totals {

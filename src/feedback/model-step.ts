@@ -42,6 +42,8 @@ const stepSchema = z.object({
   kind: z.enum(STEP_KINDS),
   /** Empty where no model came of it. */
   model: z.string().max(64),
+  /** The model in use after the step, where the step changed it. */
+  inUse: z.string().max(64).optional(),
   /** "uid N", "schedule", "shadow" or "alarm". */
   by: z.string().max(64),
   /** One sentence, with the numbers. */

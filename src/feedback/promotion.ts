@@ -10,8 +10,8 @@ export interface Contest {
 }
 
 export interface Verdict {
-  readonly promote: boolean;
-  /** One sentence, with the numbers. */
+  readonly better: boolean;
+  /** The numbers, in words that go on from "promoted: " and "not promoted: ". */
   readonly reason: string;
 }
 
@@ -26,7 +26,7 @@ const RUNNING_PEERS = ['last_value', 'mean_12', 'ewma'];
 const WANTED_COVERAGE = 0.9;
 
 /**
- * Promotes only what is better on the newest unseen part: by a margin over the model in use, without covering less, and
+ * The offline contest. A candidate is better only if it is on the newest unseen part: by a margin over the model in use, without covering less, and
  * over every simple method. For running channels it must beat repeating their past, or at least the model in use: the
  * simple methods are not what forecasts them today. Better means a smaller pinball loss of the 0.9 quantile, because
  * that is what cores are reserved by.
@@ -44,8 +44,8 @@ export function judgePromotion({ scores, incumbent: inUse, testRows }: Contest):
   const beaten = `${PEERS.map((name) => `${name} ${number(by.get(name)!.pinball90)}`).join(', ')}`;
   if (incumbent === undefined) {
     return {
-      promote: true,
-      reason: `promoted: ${told(candidate)} on ${testRows} unseen rows, better than ${beaten}; no model was in use`,
+      better: true,
+      reason: `${told(candidate)} on ${testRows} unseen rows, better than ${beaten}; no model was in use`,
     };
   }
   const against = `against ${told(incumbent)} of the model in use`;
@@ -57,13 +57,13 @@ export function judgePromotion({ scores, incumbent: inUse, testRows }: Contest):
     return kept(`${told(candidate)} ${against} on ${testRows} unseen rows; it covers less`);
   }
   return {
-    promote: true,
-    reason: `promoted: ${told(candidate)} ${against} on ${testRows} unseen rows, better than ${beaten}`,
+    better: true,
+    reason: `${told(candidate)} ${against} on ${testRows} unseen rows, better than ${beaten}`,
   };
 }
 
 /** Too little coverage lets channels starve; too much only costs pinball loss. */
-function uncovered({ coverage90 }: ModelScore): number {
+export function uncovered({ coverage90 }: Pick<ModelScore, 'coverage90'>): number {
   return Math.max(0, WANTED_COVERAGE - coverage90);
 }
 
@@ -95,7 +95,7 @@ function usable({ pinball90, coverage90 }: ModelScore): boolean {
 }
 
 function kept(why: string): Verdict {
-  return { promote: false, reason: `not promoted: ${why}` };
+  return { better: false, reason: why };
 }
 
 function told({ pinball90, coverage90 }: ModelScore): string {

@@ -13,14 +13,14 @@ import { runTraining } from './training-run.js';
 /**
  * Makes the baseline that ships from measured runs:
  *   node dist/feedback/train-baseline.js RUNS.jsonl.gz OUTDIR [--seed N] [--epochs N]
- * writes OUTDIR/{model.onnx,model.json,weights.bin} and prints the scores on the unseen sources.
+ * writes OUTDIR/{model.onnx,model.json,weights.bin,evidence.json} and prints the scores on the unseen sources.
  */
 const program = new Command('train-baseline')
   .description(
     'Trains the shipped baseline model from measured runs (JSON lines, one Run each, gzip or plain).',
   )
   .argument('<runs>', 'file of runs, as corecast calibrate --out writes it')
-  .argument('<outdir>', 'folder for model.onnx, model.json and weights.bin')
+  .argument('<outdir>', 'folder for model.onnx, model.json, weights.bin and evidence.json')
   .option('--seed <n>', 'seed of split, weights and shuffling', wholeNumber, 1)
   .option('--epochs <n>', 'most epochs; early stopping usually ends sooner', wholeNumber, 400)
   .option('--trained-ms <n>', 'date for the card, unix milliseconds; now when absent', wholeNumber)
@@ -50,7 +50,7 @@ async function trainBaseline(
     if (message.kind === 'trained') {
       await writeBaseline(outdir, message.model);
       print(message.model);
-    } else if (message.epoch % 10 === 0) {
+    } else if (message.kind === 'epoch' && message.epoch % 10 === 0) {
       const { epoch, trainingLoss, validationLoss } = message;
       process.stderr.write(
         `epoch ${epoch}: training loss ${trainingLoss.toFixed(4)}, validation ${validationLoss.toFixed(4)}\n`,
@@ -88,10 +88,11 @@ async function* readRunLines(path: string): AsyncGenerator<Run> {
 }
 
 /** The card last: a folder without it is no model. */
-async function writeBaseline(outdir: string, { card, onnx, weights }: TrainedModel): Promise<void> {
+async function writeBaseline(outdir: string, { card, onnx, weights, evidence }: TrainedModel): Promise<void> {
   await mkdir(outdir, { recursive: true });
   await writeFile(join(outdir, 'model.onnx'), onnx);
   await writeFile(join(outdir, card.weightsFile ?? 'weights.bin'), weights);
+  await writeFile(join(outdir, 'evidence.json'), `${JSON.stringify(evidence)}\n`);
   await writeFile(join(outdir, 'model.json'), `${JSON.stringify(card, null, 1)}\n`);
 }
 

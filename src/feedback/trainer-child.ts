@@ -3,8 +3,9 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { Run } from '../history/records.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
-import { makeModel, type TrainingHooks, type TrainingJob } from './model-maker.js';
-import type { FromTrainer, ToTrainer } from './trainer-protocol.js';
+import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { makeModel, type TrainingHooks } from './model-maker.js';
+import { CHECKPOINT_MS, type FromTrainer, type ToTrainer, type TrainingTerms } from './trainer-protocol.js';
 
 /**
  * The training process (training-run.ts forks it). It takes runs from its parent, trains at idle priority on the
@@ -14,7 +15,7 @@ process.on('disconnect', () => process.exit(1));
 process.on('message', (message: ToTrainer) => {
   if (message.kind === 'start') {
     stepAside(message.housekeeping);
-    train(message.job).then(
+    train(message).then(
       () => process.exit(0),
       () => process.exit(1),
     );
@@ -58,19 +59,11 @@ class RunInbox implements AsyncIterable<Run> {
 
 const inbox = new RunInbox();
 
-async function train(job: TrainingJob): Promise<void> {
+async function train(terms: TrainingTerms): Promise<void> {
   try {
-    let begin: number | undefined;
-    const onEpoch: TrainingHooks['onEpoch'] = async (epoch) => {
-      begin ??= performance.now();
-      const perEpochS = (performance.now() - begin) / 1000 / Math.max(1, epoch.epoch - 1);
-      await send({ kind: 'epoch', remainingSeconds: perEpochS * (job.maxEpochs - epoch.epoch), ...epoch });
-      // The parent's end is only noticed between two turns of the event loop.
-      await breathe();
-      return undefined;
-    };
-    const model = await makeModel(inbox, job, { onEpoch });
-    await send({ kind: 'trained', model });
+    const clock = new TrainingClock(terms);
+    const model = await makeModel(inbox, terms.job, await hooksOf(terms, clock));
+    await send({ kind: 'trained', model, budgetSpent: clock.spent });
   } catch (error) {
     await send({
       kind: 'failed',
@@ -78,6 +71,64 @@ async function train(job: TrainingJob): Promise<void> {
       message: messageOf(error),
       metadata: isCorecastError(error) ? (error.details.metadata ?? {}) : {},
     });
+  }
+}
+
+async function hooksOf(terms: TrainingTerms, clock: TrainingClock): Promise<TrainingHooks> {
+  const { job, checkpointFile, checkpointMs = CHECKPOINT_MS } = terms;
+  const found = checkpointFile === undefined ? undefined : await readCheckpoint(checkpointFile);
+  let hash = '';
+  let savedMs = performance.now();
+  return {
+    async onData(data) {
+      hash = data.hash;
+      const before = found?.hash === hash && found.seed === job.seed ? found.state : undefined;
+      const resumedAfter = before?.fit.epoch ?? 0;
+      clock.begin(resumedAfter);
+      await send({ kind: 'data', data, resumedAfter });
+      return before;
+    },
+    async onEpoch(epoch, state) {
+      await send({ kind: 'epoch', remainingSeconds: clock.remainingSeconds(epoch.epoch), ...epoch });
+      if (checkpointFile !== undefined && performance.now() - savedMs >= checkpointMs) {
+        savedMs = performance.now();
+        // Training goes on without: it only could not be resumed.
+        const checkpoint = { hash, seed: job.seed, untilMs: job.untilMs ?? 0, state: state() };
+        await writeCheckpoint(checkpointFile, checkpoint).catch(() => undefined);
+      }
+      // The parent's end is only noticed between two turns of the event loop.
+      await breathe();
+      return clock.spent ? 'stop' : undefined;
+    },
+  };
+}
+
+class TrainingClock {
+  readonly #maxEpochs: number;
+  readonly #budgetMs: number;
+  #beganMs = 0;
+  #firstEpoch = 0;
+
+  constructor({ job, budgetMs }: TrainingTerms) {
+    this.#maxEpochs = job.maxEpochs;
+    this.#budgetMs = budgetMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  begin(afterEpoch: number): void {
+    this.#beganMs = performance.now();
+    this.#firstEpoch = afterEpoch;
+  }
+
+  get spent(): boolean {
+    return performance.now() - this.#beganMs > this.#budgetMs;
+  }
+
+  /** If every epoch runs. */
+  remainingSeconds(epoch: number): number {
+    const pastMs = performance.now() - this.#beganMs;
+    const perEpochMs = pastMs / Math.max(1, epoch - this.#firstEpoch);
+    const allMs = perEpochMs * (this.#maxEpochs - epoch);
+    return Math.max(0, Math.min(allMs, this.#budgetMs - pastMs)) / 1000;
   }
 }
 

@@ -3,17 +3,15 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Run } from '../history/records.js';
 import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
-import type { TrainingJob } from './model-maker.js';
-import type { FromTrainer, ToTrainer } from './trainer-protocol.js';
+import type { FromTrainer, ToTrainer, TrainingTerms } from './trainer-protocol.js';
 
-export interface TrainingRunOptions {
+export interface TrainingRunOptions extends TrainingTerms {
   readonly runs: AsyncIterable<Run> | Iterable<Run>;
-  readonly job: TrainingJob;
-  /** CPUs that the child may use; empty: all that the parent may. */
-  readonly housekeeping: readonly number[];
   readonly signal: AbortSignal;
   /** The compiled trainer-child.js; the one beside this file when absent. */
   readonly childFile?: string;
+  /** Told the child's process id when it has one, and undefined when it is gone. */
+  readonly onProcess?: (pid: number | undefined) => void;
 }
 
 /** Yielded as they come; the last one is `trained`. */
@@ -28,6 +26,7 @@ const RUNS_PER_MESSAGE = 32;
 export async function* runTraining(options: TrainingRunOptions): AsyncGenerator<TrainingMessage> {
   if (options.signal.aborted) throw cancelled();
   const child = startChild(options.childFile);
+  options.onProcess?.(child.pid);
   const inbox = new Inbox(child);
   const cancel = () => inbox.fail(cancelled());
   options.signal.addEventListener('abort', cancel, { once: true });
@@ -44,6 +43,7 @@ export async function* runTraining(options: TrainingRunOptions): AsyncGenerator<
   } finally {
     options.signal.removeEventListener('abort', cancel);
     await end(child);
+    options.onProcess?.(undefined);
     // So that the caller's iterator is closed when this returns.
     await fed;
   }
@@ -58,13 +58,21 @@ function startChild(childFile = fileURLToPath(new URL('./trainer-child.js', impo
 }
 
 /** Waits for each message to leave, so that at most a few runs are in memory here. Stops when the child is gone. */
-async function feed(child: ChildProcess, { job, housekeeping, runs }: TrainingRunOptions): Promise<void> {
+async function feed(child: ChildProcess, options: TrainingRunOptions): Promise<void> {
+  const { runs, job, housekeeping, checkpointFile, checkpointMs, budgetMs } = options;
   const send = (message: ToTrainer) =>
     new Promise<boolean>((resolve) => {
       if (child.connected) child.send(message, (error) => resolve(error === null));
       else resolve(false);
     });
-  if (!(await send({ kind: 'start', job, housekeeping }))) return;
+  const terms: TrainingTerms = {
+    job,
+    housekeeping,
+    ...(checkpointFile === undefined ? {} : { checkpointFile }),
+    ...(checkpointMs === undefined ? {} : { checkpointMs }),
+    ...(budgetMs === undefined ? {} : { budgetMs }),
+  };
+  if (!(await send({ kind: 'start', ...terms }))) return;
   let batch: Run[] = [];
   for await (const run of runs) {
     batch.push(run);

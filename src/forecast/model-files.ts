@@ -2,21 +2,24 @@ import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promi
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../lib/errors.js';
+import { type ModelEvidence, parseEvidence } from './evidence.js';
 import { modelInvalid, parseModelCard } from './model-card.js';
 import type { ModelCard } from './network.js';
 
 /**
  * The files of the model registry. A model's folder is written under another name, synced and renamed, so that it is
- * there whole or not at all; the record of promotions likewise.
+ * there whole or not at all; the record of what is in use likewise.
  */
 const MOST_CARD_BYTES = 1 << 20;
 const MOST_ONNX_BYTES = 64 << 20;
 const MOST_POINTER_BYTES = 1 << 20;
+const MOST_EVIDENCE_BYTES = 4 << 20;
 /** Folders looked at; more than the registry ever keeps. */
 const MOST_FOLDERS = 256;
 
 const POINTER = 'in-use.json';
 export const WEIGHTS_FILE = 'weights.bin';
+const EVIDENCE_FILE = 'evidence.json';
 
 export async function readModel(
   folder: string,
@@ -30,11 +33,26 @@ export async function readModel(
   };
 }
 
+/** Undefined where there is none, or none that can be read: it is for people only. */
+export async function readEvidence(folder: string): Promise<ModelEvidence | undefined> {
+  try {
+    const text = await readBounded(join(folder, EVIDENCE_FILE), MOST_EVIDENCE_BYTES);
+    return parseEvidence(JSON.parse(text.toString('utf8')));
+  } catch {
+    return undefined;
+  }
+}
+
+export interface ModelParts {
+  readonly card: ModelCard;
+  readonly onnx: Uint8Array;
+  readonly weights?: Uint8Array | undefined;
+  readonly evidence?: ModelEvidence | undefined;
+}
+
 export async function writeModel(
   directory: string,
-  card: ModelCard,
-  onnx: Uint8Array,
-  weights: Uint8Array | undefined,
+  { card, onnx, weights, evidence }: ModelParts,
 ): Promise<void> {
   const temporary = join(directory, `.new-${card.id}`);
   await rm(temporary, { recursive: true, force: true });
@@ -42,6 +60,8 @@ export async function writeModel(
   try {
     await writeSynced(join(temporary, 'model.onnx'), onnx);
     if (weights !== undefined) await writeSynced(join(temporary, card.weightsFile ?? WEIGHTS_FILE), weights);
+    if (evidence !== undefined)
+      await writeSynced(join(temporary, EVIDENCE_FILE), `${JSON.stringify(evidence)}\n`);
     await writeSynced(join(temporary, 'model.json'), `${JSON.stringify(card, null, 1)}\n`);
     await syncFolder(temporary);
     await removeModel(directory, card.id);
@@ -76,10 +96,10 @@ export async function listModelIds(directory: string): Promise<string[]> {
   }
 }
 
-export type PointerEntry = z.infer<typeof pointerSchema>['promotions'][number];
+export type InUseRecord = z.infer<typeof inUseSchema>;
 
-/** The promotions, newest last; undefined when there never was one. */
-export async function readPointer(directory: string): Promise<PointerEntry[] | undefined> {
+/** Undefined when nothing was ever promoted here. */
+export async function readInUse(directory: string): Promise<InUseRecord | undefined> {
   let text: Buffer;
   try {
     text = await readBounded(join(directory, POINTER), MOST_POINTER_BYTES);
@@ -87,12 +107,12 @@ export async function readPointer(directory: string): Promise<PointerEntry[] | u
     if (error instanceof Error && causeCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-  return pointerSchema.parse(JSON.parse(text.toString('utf8'))).promotions;
+  return inUseSchema.parse(JSON.parse(text.toString('utf8')));
 }
 
-export async function writePointer(directory: string, promotions: readonly PointerEntry[]): Promise<void> {
+export async function writeInUse(directory: string, record: Omit<InUseRecord, 'format'>): Promise<void> {
   const temporary = join(directory, `.${POINTER}.new`);
-  await writeSynced(temporary, `${JSON.stringify({ format: 1, promotions }, null, 1)}\n`);
+  await writeSynced(temporary, `${JSON.stringify({ format: 1, ...record }, null, 1)}\n`);
   await rename(temporary, join(directory, POINTER));
   await syncFolder(directory);
 }
@@ -134,9 +154,25 @@ function causeCode(error: Error): string | undefined {
   return (error.cause as NodeJS.ErrnoException | undefined)?.code;
 }
 
-const pointerSchema = z.object({
+const id = z.string().min(1).max(64);
+const inUseSchema = z.object({
   format: z.literal(1),
   promotions: z
-    .array(z.object({ id: z.string().min(1).max(64), atMs: z.number().min(0), reason: z.string().max(1000) }))
+    .array(
+      z.object({
+        id,
+        atMs: z.number().min(0),
+        reason: z.string().max(1000),
+        by: z.string().max(64).default(''),
+      }),
+    )
     .max(1000),
+  barred: z
+    .array(z.object({ id, reason: z.string().max(1000) }))
+    .max(1000)
+    .default([]),
+  trials: z
+    .array(z.object({ kind: z.enum(['shadow', 'watch']), id, sinceMs: z.number().min(0) }))
+    .max(8)
+    .default([]),
 });

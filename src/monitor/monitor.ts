@@ -13,7 +13,7 @@ import { MemoryCollector } from './memory.js';
 import { NetworkCollector } from './network.js';
 import { PressureCollector } from './pressure.js';
 import { ProcessCollector } from './processes.js';
-import type { Gauges, HostSample, Monitor } from './sample.js';
+import type { Gauges, HostSample, Monitor, ProcessSample } from './sample.js';
 import { StepWindow } from './step-window.js';
 import { Ticker } from './ticker.js';
 
@@ -42,6 +42,15 @@ export interface MonitorMetrics {
 
 export interface RunningMonitor extends Monitor {
   metrics(): MonitorMetrics;
+  /**
+   * A process whose work is not load, because it yields to everything else: training, at idle priority. Undefined: none.
+   */
+  background(process: ProcessName | undefined): void;
+}
+
+export interface ProcessName {
+  readonly pid: number;
+  readonly startTicks: number;
 }
 
 /**
@@ -62,6 +71,7 @@ class ProcMonitor implements RunningMonitor {
   readonly #files: { close(): void }[];
   readonly #collectors;
   #rows: ProcSample | undefined;
+  #background: number | undefined;
   #latest: HostSample | undefined;
   #lastMs = 0;
   #lastTickMs = 0;
@@ -125,6 +135,21 @@ class ProcMonitor implements RunningMonitor {
   untrack(pid: number): void {
     this.#options.sampler.remove(pid);
     this.#ingressFiles.untrack(pid);
+  }
+
+  background(process: ProcessName | undefined): void {
+    if (this.#background !== undefined) this.#options.sampler.remove(this.#background);
+    this.#background = undefined;
+    if (process === undefined) return;
+    try {
+      this.#options.sampler.add(process.pid, process.startTicks);
+      this.#background = process.pid;
+    } catch (error) {
+      this.#log.debug(
+        { ...process, error: messageOf(error) },
+        'a background process ended before it was sampled',
+      );
+    }
   }
 
   latest(): HostSample | undefined {
@@ -198,10 +223,14 @@ class ProcMonitor implements RunningMonitor {
     }
     this.#readFailure = failure;
     const { cpu, load, memory, disk, network, pressure, ingress, processes } = this.#collectors;
-    const busyByCpu = cpu.run(elapsedS);
+    const allBusy = cpu.run(elapsedS);
     const { totalBytes, availableBytes } = memory.run(elapsedS);
     const reached = ingress.run(elapsedS);
     const reported = gauges.reportedIngress();
+    const tracked = new Map(processes.run(elapsedS));
+    const background = this.#background === undefined ? undefined : tracked.get(this.#background);
+    if (background !== undefined) tracked.delete(background.pid);
+    const busyByCpu = without(allBusy, background);
     const state: HostState = {
       ...spread(busyByCpu, schedulable()),
       memoryUsed: totalBytes === 0 ? 0 : 1 - availableBytes / totalBytes,
@@ -219,7 +248,7 @@ class ProcMonitor implements RunningMonitor {
       load1m: load.run(elapsedS),
       memoryAvailableBytes: availableBytes,
       memoryTotalBytes: totalBytes,
-      processes: processes.run(elapsedS),
+      processes: tracked,
     };
   }
 
@@ -233,6 +262,16 @@ class ProcMonitor implements RunningMonitor {
 
 const EMPTY: ReadonlyMap<number, number> = new Map();
 const NO_PROCESSES: HostSample['processes'] = new Map();
+
+/** The busy shares without what one process did. */
+function without(
+  busyByCpu: ReadonlyMap<number, number>,
+  process: ProcessSample | undefined,
+): ReadonlyMap<number, number> {
+  if (process === undefined) return busyByCpu;
+  const own = process.coresByCpu;
+  return new Map([...busyByCpu].map(([cpu, busy]) => [cpu, Math.max(0, busy - (own.get(cpu) ?? 0))]));
+}
 
 /** Mean, standard deviation and maximum over the schedulable CPUs that have a share. */
 export function spread(busyByCpu: ReadonlyMap<number, number>, schedulable: Cpuset) {

@@ -1,6 +1,8 @@
 import type { Decision } from '../balancer/decision.js';
+import type { ModelStep } from '../feedback/model-step.js';
+import type { ModelEvidence } from '../forecast/evidence.js';
 import type { Forecast, Quantiles } from '../forecast/forecast.js';
-import type { ModelCard } from '../forecast/network.js';
+import type { ModelCard, ModelScore } from '../forecast/network.js';
 import type { Signature } from '../forecast/signature.js';
 import type { SeriesChunk, SeriesQuery } from '../history/history.js';
 import type { Run } from '../history/records.js';
@@ -121,6 +123,43 @@ export interface HostView {
 export interface ModelInfo {
   readonly card: ModelCard;
   readonly inUse: boolean;
+  /** 'candidate': never in use. 'retired': it was. 'barred': it was, and the alarm took it back. */
+  readonly state?: 'in_use' | 'shadow' | 'retired' | 'barred' | 'candidate';
+  /** Why it is in that state. */
+  readonly why?: string;
+  /** On live channels, as answers that were handed out or beside them. */
+  readonly live?: { readonly outcomes: number; readonly score: ModelScore };
+}
+
+/** All that is known of one model. */
+export interface ModelReport {
+  readonly model: ModelInfo;
+  /** Absent for a model that came without. */
+  readonly evidence?: ModelEvidence;
+  /** Oldest first. */
+  readonly outcomes: readonly LiveOutcome[];
+  readonly steps: readonly ModelStep[];
+}
+
+/** What a model said of a live channel, and what it turned out to be. Cores. */
+export interface LiveOutcome {
+  readonly atMs: number;
+  readonly encoder: string;
+  readonly horizon: number;
+  readonly demand: number;
+  readonly said: { readonly q50: number; readonly q90: number };
+  /** It was handed out. */
+  readonly inUse: boolean;
+}
+
+export interface TrainCall {
+  readonly seed: number;
+  /** 0: the default. */
+  readonly maxEpochs: number;
+  /** What becomes of a candidate that is better offline. */
+  readonly promotion: 'shadow' | 'now';
+  /** Do not go on from an interrupted training. */
+  readonly fromScratch: boolean;
 }
 
 export interface TrainingProgress {
@@ -129,8 +168,16 @@ export interface TrainingProgress {
   readonly trainingLoss: number;
   readonly validationLoss: number;
   readonly remainingSeconds: number;
+  /** Epochs that an interrupted training had done, from which this one goes on. */
+  readonly resumedEpochs: number;
   /** On the last message only. */
-  readonly result?: { readonly model: ModelInfo; readonly promoted: boolean; readonly reason: string };
+  readonly result?: {
+    readonly model: ModelInfo;
+    readonly promoted: boolean;
+    readonly reason: string;
+    /** What becomes of the candidate. */
+    readonly next: 'promoted' | 'shadow' | 'none';
+  };
 }
 
 /**
@@ -166,7 +213,7 @@ export interface Control {
   watch(listener: (event: ReservationEvent) => void): () => void;
   explain(
     by: { decisionId: string } | { reservationId: string },
-  ): Promise<{ decision: Decision; usage?: UsageSummary }>;
+  ): Promise<{ decision: Decision; usage?: UsageSummary; modelStep?: ModelStep }>;
   host(): Promise<HostView>;
   reportIngress(reports: readonly IngressReport[]): void;
   query(query: SeriesQuery): AsyncIterable<SeriesChunk>;
@@ -176,11 +223,10 @@ export interface Control {
   runs(filter: { origin?: Run['origin']; sinceMs?: number }): AsyncIterable<Run>;
   models(): Promise<readonly ModelInfo[]>;
   /** What decides every later admission is changed only by root and the daemon's own user, like recordRun(). */
-  train(
-    options: { seed: number; maxEpochs: number },
-    peer: Peer,
-    signal: AbortSignal,
-  ): AsyncIterable<TrainingProgress>;
+  train(call: TrainCall, peer: Peer, signal: AbortSignal): AsyncIterable<TrainingProgress>;
   promote(modelId: string, peer: Peer): Promise<ModelInfo>;
   rollback(peer: Peer): Promise<ModelInfo>;
+  /** Oldest first; of one model, or with '' of all. */
+  modelSteps(modelId: string): readonly ModelStep[];
+  modelReport(modelId: string): Promise<ModelReport>;
 }

@@ -12,7 +12,6 @@ import type { Directive } from './generated/corecast/v1/Directive.js';
 import type { Forecast } from './generated/corecast/v1/Forecast.js';
 import type { GetHostResponse } from './generated/corecast/v1/GetHostResponse.js';
 import type { HostLoad } from './generated/corecast/v1/HostLoad.js';
-import type { Model } from './generated/corecast/v1/Model.js';
 import type { Reservation } from './generated/corecast/v1/Reservation.js';
 import type { Run } from './generated/corecast/v1/Run.js';
 import type { Signature } from './generated/corecast/v1/Signature.js';
@@ -193,20 +192,6 @@ function toLoad(sample: NonNullable<control.HostView['sample']>): HostLoad {
     memoryTotalBytes: Math.round(sample.memoryTotalBytes),
     ingressBps: sample.state.ingressBps,
     diskBusy: sample.state.diskBusy,
-  };
-}
-
-export function toModel({ card, inUse }: control.ModelInfo): Model {
-  return {
-    id: card.id,
-    inUse,
-    trainedMs: card.trainedMs,
-    origin: card.origin,
-    trainingRuns: card.trainingRuns,
-    validationRuns: card.validationRuns,
-    seed: card.seed,
-    scores: [...card.scores],
-    note: card.note,
   };
 }
 

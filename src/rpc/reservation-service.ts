@@ -4,6 +4,7 @@ import type { ProcessRef } from '../reservation/reservation.js';
 import { type CallScope, serverStream, unary } from './call.js';
 import type { Control, Peer } from './control.js';
 import { toDecision, toReservation, toThreads, toUsage } from './convert.js';
+import { toModelStep } from './convert-model.js';
 import type { ReservationServiceHandlers } from './generated/corecast/v1/ReservationService.js';
 import { daemonPid } from './peer.js';
 import { session } from './session.js';
@@ -50,8 +51,12 @@ export function reservationService(
     })),
     WatchReservations: serverStream(scope, (_message, { signal }) => watchReservations(control, signal)),
     Explain: unary(scope, async (message) => {
-      const { decision, usage } = await control.explain(explainRequest(message));
-      return { decision: toDecision(decision), usage: usage === undefined ? null : toUsage(usage) };
+      const { decision, usage, modelStep } = await control.explain(explainRequest(message));
+      return {
+        decision: toDecision(decision),
+        usage: usage === undefined ? null : toUsage(usage),
+        modelStep: modelStep === undefined ? null : toModelStep(modelStep),
+      };
     }),
   };
 }

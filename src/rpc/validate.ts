@@ -1,9 +1,10 @@
 import type { SeriesQuery } from '../history/history.js';
 import type { Run } from '../history/records.js';
 import type { ChannelClass, ProcessRef } from '../reservation/reservation.js';
-import type { ChannelRequest, IngressReport, Progress, ReserveCall } from './control.js';
+import type { ChannelRequest, IngressReport, Progress, ReserveCall, TrainCall } from './control.js';
 import type { AttachRequest__Output } from './generated/corecast/v1/AttachRequest.js';
 import type { ExplainRequest__Output } from './generated/corecast/v1/ExplainRequest.js';
+import type { ListModelStepsRequest__Output } from './generated/corecast/v1/ListModelStepsRequest.js';
 import type { ListRunsRequest__Output } from './generated/corecast/v1/ListRunsRequest.js';
 import type { PredictRequest__Output } from './generated/corecast/v1/PredictRequest.js';
 import type { Process__Output } from './generated/corecast/v1/Process.js';
@@ -35,6 +36,11 @@ const MAX_PID = 4_194_304;
 /** Unix milliseconds of the year 9999: later is a unit mistake. */
 const MAX_TIME_MS = 253_402_300_799_999;
 const MAX_SAFE = Number.MAX_SAFE_INTEGER;
+const PROMOTION: Readonly<Record<string, TrainCall['promotion']>> = {
+  PROMOTION_POLICY_UNSPECIFIED: 'shadow',
+  PROMOTION_POLICY_SHADOW: 'shadow',
+  PROMOTION_POLICY_NOW: 'now',
+};
 
 export function predictRequest(message: PredictRequest__Output): ChannelRequest {
   const violations = new Violations();
@@ -151,12 +157,27 @@ export function runsFilter(message: ListRunsRequest__Output): { origin?: Run['or
   return origin === undefined ? { sinceMs } : { origin, sinceMs };
 }
 
-export function trainRequest(message: TrainModelRequest__Output): { seed: number; maxEpochs: number } {
+export function trainRequest(message: TrainModelRequest__Output): TrainCall {
   const violations = new Violations();
   const seed = violations.integer('seed', message.seed, 0, MAX_SAFE) || 1;
   const maxEpochs = violations.integer('max_epochs', message.maxEpochs, 0, 10_000);
+  const promotion = PROMOTION[message.promotion];
+  violations.check(
+    promotion !== undefined,
+    'promotion',
+    message.promotion,
+    'PROMOTION_POLICY_SHADOW, PROMOTION_POLICY_NOW or nothing',
+  );
   violations.raise();
-  return { seed, maxEpochs };
+  return { seed, maxEpochs, promotion: promotion ?? 'shadow', fromScratch: message.fromScratch };
+}
+
+export function stepsRequest(message: ListModelStepsRequest__Output): { modelId: string; limit: number } {
+  const violations = new Violations();
+  const modelId = violations.text('model_id', message.modelId, 0, MAX_NAME);
+  const limit = violations.integer('limit', message.limit, 0, 2_000) || 100;
+  violations.raise();
+  return { modelId, limit };
 }
 
 export function modelId(id: string): string {

@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makeModel, type TrainingJob } from '../../src/feedback/model-maker.js';
-import { type TrainOptions, trainOnHistory } from '../../src/feedback/train.js';
+import { type TrainEvent, type TrainOptions, trainCandidate } from '../../src/feedback/train.js';
 import { runTraining, type TrainingMessage } from '../../src/feedback/training-run.js';
 import { checkModelCard } from '../../src/forecast/model-card.js';
 import { type ModelRegistry, openRegistry } from '../../src/forecast/registry.js';
@@ -11,7 +11,6 @@ import type { Run } from '../../src/history/records.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CorecastError, isCorecastError } from '../../src/lib/errors.js';
 import { hostAddon } from '../../src/lib/native.js';
-import type { TrainingProgress } from '../../src/rpc/control.js';
 import { buildTrainer } from '../support/build-trainer.js';
 import { type MadeModel, writeModelFolder } from '../support/forecast-models.js';
 import { madeRuns } from '../support/training-runs.js';
@@ -39,7 +38,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 describe('a training run in a child process', () => {
   it('reports every epoch and hands back the model', async () => {
     const messages = await all(run());
-    expect(messages.map(({ kind }) => kind)).toEqual([...new Array(5).fill('epoch'), 'trained']);
+    expect(messages.map(({ kind }) => kind)).toEqual(['data', ...new Array(5).fill('epoch'), 'trained']);
     for (const message of messages) {
       if (message.kind !== 'epoch') continue;
       expect(message.trainingLoss).toBeGreaterThan(0);
@@ -137,43 +136,50 @@ describe('a training run in a child process', () => {
 });
 
 describe('training on the history', () => {
-  it('installs what it trained, and puts it in use only where nothing better is', async () => {
+  it('installs what it trained, and says whether it is better', async () => {
     const registry = await registryAt();
     const first = await trained({ registry, maxEpochs: 40 });
-    expect(first.reason).toMatch(/^(not )?promoted: pinball loss/);
-    expect(first.promoted).toBe(first.reason.startsWith('promoted'));
-    expect(registry.inUse()?.card.id).toBe(first.promoted ? first.model.card.id : undefined);
+    expect(first.verdict.reason).toMatch(/^pinball loss/);
+    expect(registry.inUse()).toBeUndefined();
     expect((await registry.list()).map(({ card }) => card.id)).toEqual([first.model.card.id]);
+    expect(await registry.evidence(first.model.card.id)).toEqual(first.model.evidence);
     registry.close();
   });
 
-  it('replaces a model that no longer fits, and says by how much it is better', async () => {
+  it('beats a model that no longer fits, and says by how much', async () => {
     const baseline = await makeModel(
       MANY.map(halfTheDemand),
       { ...JOB, maxEpochs: 30, origin: 'baseline' },
       { onEpoch: async () => undefined },
     );
     const registry = await registryAt(baseline);
-    const { promoted, reason, model } = await trained({ registry, runs: stream(MANY), maxEpochs: 60 });
-    expect(reason).toMatch(/^promoted: pinball loss [\d.]+ and coverage \d+ % against pinball loss/);
-    expect(promoted).toBe(true);
-    expect(registry.inUse()?.card.id).toBe(model.card.id);
-    expect(registry.promotions().at(-1)).toMatchObject({ id: model.card.id, reason });
+    const { verdict, model } = await trained({ registry, runs: stream(MANY), maxEpochs: 60 });
+    expect(verdict.reason).toMatch(/^pinball loss [\d.]+ and coverage \d+ % against pinball loss/);
+    expect(verdict.better).toBe(true);
+    expect(registry.inUse()?.card.id).toBe(baseline.card.id);
     const methods = model.card.scores.map(({ method }) => method);
     expect(methods).toEqual(expect.arrayContaining(['lstm', 'incumbent', 'incumbent_running']));
     // Trained again at once from its own weights, nothing is gained.
+    await registry.promote(model.card.id);
     const again = await trained({ registry, runs: stream(MANY), maxEpochs: 1 });
-    expect(again.reason).toMatch(/^not promoted: /);
-    expect(registry.inUse()?.card.id).toBe(model.card.id);
+    expect(again.verdict.better).toBe(false);
+    // One that was taken back is never better again, whatever it scores.
+    await registry.rollback({ bar: true, reason: 'rolled back: worse' });
+    const barred = await trained({ registry, runs: stream(MANY), maxEpochs: 60 });
+    expect(barred.model.card.id).toBe(model.card.id);
+    expect(barred.verdict).toEqual({
+      better: false,
+      reason: 'it was in use before and was rolled back: worse',
+    });
     registry.close();
   });
 
   it('refuses a second training while one is under way, and allows it afterwards', async () => {
     const registry = await registryAt();
     const abort = new AbortController();
-    const first = trainOnHistory(optionsFor({ registry, maxEpochs: FOREVER, signal: abort.signal }));
+    const first = trainCandidate(optionsFor({ registry, maxEpochs: FOREVER, signal: abort.signal }));
     await first.next();
-    const error = await all(trainOnHistory(optionsFor({ registry }))).catch((thrown: unknown) => thrown);
+    const error = await all(trainCandidate(optionsFor({ registry }))).catch((thrown: unknown) => thrown);
     expect(isCorecastError(error, 'MODEL_BUSY')).toBe(true);
     abort.abort();
     const cancelled = await all(first).catch((thrown: unknown) => thrown);
@@ -181,6 +187,96 @@ describe('training on the history', () => {
     expect((await trained({ registry, maxEpochs: 1 })).model.card.origin).toBe('history');
     registry.close();
   });
+});
+
+describe('a training that was killed', () => {
+  it('is gone on from where it was, and ends in the same model as one that was not', async () => {
+    const checkpointFile = join(folder, 'training', 'checkpoint');
+    const registry = await registryAt();
+    const whole = await trained({ registry, runs: stream(MANY), maxEpochs: 300 });
+    const more: Run = { ...MANY[0]!, id: 'later', startedMs: Date.now() - 1_000 };
+    const killed = trainCandidate(
+      optionsFor({ registry, runs: stream(MANY), maxEpochs: 300, checkpointFile, checkpointMs: 0 }),
+    );
+    const before = children();
+    for await (const _ of killed) {
+      if (!existsSync(checkpointFile)) continue;
+      for (const pid of children().filter((child) => !before.includes(child))) process.kill(pid, 'SIGKILL');
+      break;
+    }
+    // Runs that came meanwhile wait for the next training.
+    const events = await all(
+      trainCandidate(
+        optionsFor({
+          registry,
+          runs: stream([...MANY, more]),
+          maxEpochs: 300,
+          checkpointFile,
+          checkpointMs: 0,
+        }),
+      ),
+    );
+    const [data] = events;
+    if (data?.kind !== 'data') throw new Error(`expected data first, got ${data?.kind}`);
+    expect(data.resumedAfter).toBeGreaterThan(0);
+    const epochs = events.filter(({ kind }) => kind === 'epoch');
+    const resumed = candidateOf(events);
+    expect(resumed.model.card.id).toBe(whole.model.card.id);
+    expect(resumed.model.evidence).toEqual({
+      ...whole.model.evidence,
+      resumedAfter: [data.resumedAfter],
+    });
+    expect(epochs.length + data.resumedAfter).toBe(whole.model.evidence.curve.length);
+    expect(existsSync(checkpointFile)).toBe(false);
+    registry.close();
+  });
+
+  it.each<[string, (file: string) => void, Partial<TrainOptions>]>([
+    ['its checkpoint is damaged', (file) => truncateSync(file, 5_000), {}],
+    ['another seed is asked for', () => {}, { seed: 2 }],
+    ['there are other runs', () => {}, { runs: stream(MANY.slice(0, 80)) }],
+    ['it is asked to', () => {}, { fromScratch: true }],
+  ])('begins anew when %s', async (_, spoil, change) => {
+    const checkpointFile = join(folder, 'checkpoint');
+    const registry = await registryAt();
+    const killed = trainCandidate(
+      optionsFor({ registry, runs: stream(MANY), maxEpochs: FOREVER, checkpointFile, checkpointMs: 0 }),
+    );
+    for await (const _event of killed) if (existsSync(checkpointFile)) break;
+    spoil(checkpointFile);
+    const events = await all(
+      trainCandidate(
+        optionsFor({
+          registry,
+          runs: stream(MANY),
+          maxEpochs: 2,
+          checkpointFile,
+          checkpointMs: 0,
+          ...change,
+        }),
+      ),
+    );
+    expect(events[0]).toMatchObject({ kind: 'data', resumedAfter: 0 });
+    expect(candidateOf(events).model.evidence.curve.map(({ epoch }) => epoch)).toEqual([1, 2]);
+    registry.close();
+  });
+});
+
+it('a training that has used up its time ends with the best it has', async () => {
+  const registry = await registryAt();
+  const budgetMs = 300;
+  const began = performance.now();
+  const { budgetSpent, model } = await trained({
+    registry,
+    runs: stream(MANY),
+    maxEpochs: FOREVER,
+    budgetMs,
+  });
+  expect(budgetSpent).toBe(true);
+  expect(performance.now() - began).toBeGreaterThan(budgetMs);
+  const losses = model.evidence.curve.map(({ validationLoss }) => validationLoss!);
+  expect(model.evidence.keptEpoch).toBe(losses.indexOf(Math.min(...losses)) + 1);
+  registry.close();
 });
 
 function run(change: Partial<Parameters<typeof runTraining>[0]> = {}) {
@@ -208,9 +304,13 @@ function optionsFor(change: Partial<TrainOptions> & { registry: ModelRegistry })
 }
 
 async function trained(change: Partial<TrainOptions> & { registry: ModelRegistry }) {
-  const progress: TrainingProgress[] = await all(trainOnHistory(optionsFor(change)));
-  expect(progress.slice(0, -1).every(({ result }) => result === undefined)).toBe(true);
-  return progress.at(-1)!.result!;
+  return candidateOf(await all(trainCandidate(optionsFor(change))));
+}
+
+function candidateOf(events: readonly TrainEvent[]) {
+  const last = events.at(-1);
+  if (last?.kind !== 'candidate') throw new Error(`expected a candidate last, got ${last?.kind}`);
+  return last;
 }
 
 function registryAt(baseline?: MadeModel): Promise<ModelRegistry> {
@@ -227,7 +327,7 @@ async function* stream(runs: readonly Run[]): AsyncGenerator<Run> {
   yield* runs;
 }
 
-async function all<T extends TrainingMessage | TrainingProgress>(items: AsyncIterable<T>): Promise<T[]> {
+async function all<T extends TrainingMessage | TrainEvent>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const item of items) list.push(item);
   return list;

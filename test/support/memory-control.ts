@@ -1,4 +1,6 @@
 import type { Decision } from '../../src/balancer/decision.js';
+import type { ModelStep } from '../../src/feedback/model-step.js';
+import type { ModelEvidence } from '../../src/forecast/evidence.js';
 import type { Forecast } from '../../src/forecast/forecast.js';
 import type { ModelCard } from '../../src/forecast/network.js';
 import type { Signature } from '../../src/forecast/signature.js';
@@ -11,9 +13,11 @@ import type {
   Directive,
   HostView,
   IngressReport,
+  ModelReport,
   Peer,
   ReservationEvent,
   ReserveCall,
+  TrainCall,
 } from '../../src/rpc/control.js';
 
 const HALF = { q50: 0.5, q90: 0.7, q99: 0.9 };
@@ -32,6 +36,7 @@ export class MemoryControl implements Control {
   readonly recorded: Run[] = [];
   readonly attached: { pid: number; peer: Peer }[] = [];
   readonly requests: ChannelRequest[] = [];
+  readonly trainings: TrainCall[] = [];
   sessionsOpen = 0;
   sessionsClosed = 0;
   pointsMade = 0;
@@ -204,8 +209,14 @@ export class MemoryControl implements Control {
     return [{ card: CARD, inUse: true }];
   }
 
-  async *train(options: { seed: number; maxEpochs: number }, _peer: Peer, signal: AbortSignal) {
-    const progress = { maxEpochs: options.maxEpochs, trainingLoss: 0.5, validationLoss: 0.6 };
+  async *train(options: TrainCall, _peer: Peer, signal: AbortSignal) {
+    this.trainings.push(options);
+    const progress = {
+      maxEpochs: options.maxEpochs,
+      trainingLoss: 0.5,
+      validationLoss: 0.6,
+      resumedEpochs: 0,
+    };
     for (let epoch = 1; epoch < options.maxEpochs; epoch++) {
       if (signal.aborted) {
         this.trainingStopped = true;
@@ -214,7 +225,12 @@ export class MemoryControl implements Control {
       yield { ...progress, epoch, remainingSeconds: options.maxEpochs - epoch };
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    const result = { model: { card: CARD, inUse: false }, promoted: false, reason: 'no better than now' };
+    const result = {
+      model: { card: CARD, inUse: false },
+      promoted: false,
+      reason: 'no better than now',
+      next: 'none' as const,
+    };
     yield { ...progress, epoch: options.maxEpochs, remainingSeconds: 0, result };
   }
 
@@ -225,6 +241,29 @@ export class MemoryControl implements Control {
 
   async rollback() {
     return { card: CARD, inUse: true };
+  }
+
+  modelSteps(modelId: string) {
+    return STEPS.filter(({ model }) => modelId === '' || model === modelId);
+  }
+
+  async modelReport(modelId: string): Promise<ModelReport> {
+    if (modelId !== CARD.id) throw new CorecastError('NOT_FOUND', `no model ${modelId}`);
+    return {
+      model: { card: CARD, inUse: true, state: 'in_use', why: STEPS[1]!.reason },
+      evidence: EVIDENCE,
+      outcomes: [
+        {
+          atMs: 1_700_000_200_000,
+          encoder: 'x264',
+          horizon: 0,
+          demand: 0.55,
+          said: { q50: 0.5, q90: 0.7 },
+          inUse: true,
+        },
+      ],
+      steps: STEPS,
+    };
   }
 
   /** Tells all watchers of one change of one reservation. */
@@ -316,6 +355,57 @@ const CARD = {
   validationRuns: 20,
   note: 'ships with corecast',
 } as unknown as ModelCard;
+
+export const STEPS: readonly ModelStep[] = [
+  {
+    atMs: 1_700_000_000_000,
+    kind: 'trained',
+    model: 'baseline-1',
+    by: 'uid 0',
+    reason: 'better: pinball loss 0.0500',
+    seed: 7,
+    data: { hash: 'ab12', fromMs: 1_699_000_000_000, toMs: 1_700_000_000_000, runs: 120, sources: 9 },
+    scores: [{ method: 'lstm', mapePercent: 9.5, pinball90: 0.05, coverage90: 0.9 }],
+  },
+  {
+    atMs: 1_700_000_100_000,
+    kind: 'promoted',
+    model: 'baseline-1',
+    inUse: 'baseline-1',
+    by: 'shadow',
+    reason: 'promoted: on 200 outcomes of 80 live channels',
+  },
+];
+
+const PART = { runs: 40, rows: 400, sources: 3, fromMs: 1_699_000_000_000, toMs: 1_700_000_000_000 };
+const EVIDENCE: ModelEvidence = {
+  format: 1,
+  data: {
+    hash: 'ab12',
+    timeOrdered: true,
+    leftOut: 4,
+    unusable: 1,
+    training: PART,
+    validation: PART,
+    test: PART,
+  },
+  start: 'random weights',
+  keptEpoch: 2,
+  resumedAfter: [],
+  curve: [
+    { epoch: 1, trainingLoss: 0.3, validationLoss: 0.4 },
+    { epoch: 2, trainingLoss: 0.2, validationLoss: 0.3 },
+    { epoch: 3, trainingLoss: 0.1, validationLoss: null },
+  ],
+  groups: [
+    { encoder: 'x264', horizon: 0, runs: 30, rows: 300, covered: 270, pinball: 6, demand: 200, error: 30 },
+    { encoder: 'x265', horizon: 2, runs: 10, rows: 100, covered: 80, pinball: 9, demand: 150, error: 20 },
+  ],
+  points: [
+    { encoder: 'x264', horizon: 0, actual: 0.6, q50: 0.5, q90: 0.7 },
+    { encoder: 'x265', horizon: 2, actual: 2.5, q50: 1.9, q90: 2.2 },
+  ],
+};
 
 function decisionFor(signature: Signature, reservationId: string): Decision {
   return {

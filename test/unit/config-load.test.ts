@@ -32,6 +32,18 @@ describe('corecast.toml', () => {
     ['[daemon]\nsocket = ""', 'daemon.socket is ""; expected text of at least 1 character'],
     ['[daemon]\nsocket = "run/x"', 'daemon.socket is "run/x"; expected an absolute path'],
     ['daemon = 3', 'daemon is 3; expected a table'],
+    ['[training]\nschedule = "nightly"', 'training.schedule is "nightly"; expected a boolean'],
+    ['[training]\ninterval_ms = 10', 'training.interval_ms is 10; expected at least 1000'],
+    [
+      '[training]\nhours = "1-24"',
+      'training.hours is "1-24"; expected hours 0-23 as a list, such as "1-5,22"',
+    ],
+    ['[training]\nhours = ""', 'training.hours is ""; expected hours 0-23 as a list, such as "1-5,22"'],
+    [
+      '[training]\nhours = "nightly"',
+      'training.hours is "nightly"; expected hours 0-23 as a list, such as "1-5,22"',
+    ],
+    ['[training]\nhost_load = 60', 'training.host_load is 60; expected at most 1'],
     ['[cpus]\nhousekeeping = "0-"', 'cpus.housekeeping is "0-"; expected "auto" or a CPU list: "0-1,8"'],
     [
       '[daemon]\nlog_level = "loud"',

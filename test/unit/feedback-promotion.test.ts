@@ -8,7 +8,7 @@ type Table = Readonly<Record<string, readonly [number, number]>>;
 const PEERS: Table = { signature_lookup: [0.08, 0.88], cost_table: [0.12, 0.9] };
 const RUNNING: Table = { last_value: [0.05, 0.9], mean_12: [0.06, 0.9], ewma: [0.055, 0.9] };
 
-describe('a candidate is promoted', () => {
+describe('a candidate is better offline', () => {
   it.each<[string, Table, Table]>([
     ['when it beats the simple methods and no model is in use', { lstm: [0.05, 0.9], ...PEERS }, {}],
     [
@@ -38,12 +38,12 @@ describe('a candidate is promoted', () => {
     ],
   ])('%s', (_, scores, incumbent) => {
     const verdict = judge(scores, incumbent);
-    expect(verdict.reason).toMatch(/^promoted: pinball loss 0\.05/);
-    expect(verdict.promote).toBe(true);
+    expect(verdict.reason).toMatch(/^pinball loss 0\.05/);
+    expect(verdict.better).toBe(true);
   });
 });
 
-describe('a candidate is not promoted', () => {
+describe('a candidate is not better offline', () => {
   it.each<[string, Table, Table, RegExp]>([
     [
       'when the signature lookup is better',
@@ -108,23 +108,22 @@ describe('a candidate is not promoted', () => {
     ['when it was not scored', PEERS, {}, /no usable score/],
   ])('%s', (_, scores, incumbent, reason) => {
     const verdict = judge(scores, incumbent);
-    expect(verdict.reason).toMatch(/^not promoted: /);
     expect(verdict.reason).toMatch(reason);
-    expect(verdict.promote).toBe(false);
+    expect(verdict.better).toBe(false);
   });
 
   it('when there are too few unseen rows', () => {
     const verdict = judge({ lstm: [0.05, 0.9], ...PEERS }, {}, LEAST_TEST_ROWS - 1);
     expect(verdict).toEqual({
-      promote: false,
-      reason: 'not promoted: only 9 unseen rows to judge by, 10 are needed',
+      better: false,
+      reason: 'only 9 unseen rows to judge by, 10 are needed',
     });
   });
 });
 
 it('the reason of a promotion names both scores, both coverages and the beaten methods', () => {
   expect(judge({ lstm: [0.05, 0.91], ...PEERS }, { incumbent: [0.06, 0.93] }).reason).toBe(
-    'promoted: pinball loss 0.0500 and coverage 91 % against pinball loss 0.0600 and coverage 93 % of the model in ' +
+    'pinball loss 0.0500 and coverage 91 % against pinball loss 0.0600 and coverage 93 % of the model in ' +
       'use on 100 unseen rows, better than signature_lookup 0.0800, cost_table 0.120',
   );
 });

@@ -33,7 +33,7 @@ async function open(change: Partial<RegistryOptions> = {}): Promise<ModelRegistr
 
 async function install(registry: ModelRegistry, id: string, trainedMs = 2): Promise<void> {
   const { card, onnx, weights } = makeModel(id, { trainedMs });
-  await registry.install(card, onnx, weights);
+  await registry.install({ card, onnx, weights });
 }
 
 const idOf = (registry: ModelRegistry) => registry.inUse()?.card.id;
@@ -52,7 +52,7 @@ describe('the model registry', () => {
     const first = await open();
     await install(first, 'a');
     await install(first, 'b', 3);
-    await first.promote('a', 'better');
+    await first.promote('a', { reason: 'better' });
     await first.promote('b');
     const second = await open();
     expect(idOf(second)).toBe('b');
@@ -115,7 +115,7 @@ describe('the model registry', () => {
     expect(idOf(registry)).toBe('baseline-1');
     expect(registry.problems()[0]).toMatch(/EEXIST|ENOTDIR/);
     const { card, onnx } = makeModel('a');
-    await expect(registry.install(card, onnx)).rejects.toThrow();
+    await expect(registry.install({ card, onnx })).rejects.toThrow();
     expect(idOf(registry)).toBe('baseline-1');
   });
 
@@ -141,8 +141,8 @@ describe('the model registry', () => {
     ['whose weights are not numbers', nanModel(), /test run failed.*NaN/],
   ])('refuses to install a model %s', async (_, { card, onnx }, said) => {
     const registry = await open();
-    await expect(registry.install(card, onnx)).rejects.toThrow(said);
-    await expect(registry.install(card, onnx)).rejects.toMatchObject({ code: 'MODEL_INVALID' });
+    await expect(registry.install({ card, onnx })).rejects.toThrow(said);
+    await expect(registry.install({ card, onnx })).rejects.toMatchObject({ code: 'MODEL_INVALID' });
     expect((await registry.list()).length).toBe(1);
   });
 

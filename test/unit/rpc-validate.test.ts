@@ -169,7 +169,14 @@ describe('other requests', () => {
       reports: [{ stream: 's' }, { stream: 't', atMs: 7 }],
     });
     expect(validate.ingressRequest(ingress, 100).map((report) => report.atMs)).toEqual([100, 7]);
-    expect(validate.trainRequest(received(services.model.TrainModel, {}))).toEqual({ seed: 1, maxEpochs: 0 });
+    const train = validate.trainRequest(received(services.model.TrainModel, {}));
+    expect(train).toEqual({ seed: 1, maxEpochs: 0, promotion: 'shadow', fromScratch: false });
+    const now = received(services.model.TrainModel, { promotion: 'PROMOTION_POLICY_NOW', fromScratch: true });
+    expect(validate.trainRequest(now)).toMatchObject({ promotion: 'now', fromScratch: true });
+    const steps = received(services.model.ListModelSteps, {});
+    expect(validate.stepsRequest(steps)).toEqual({ modelId: '', limit: 100 });
+    const many = received(services.model.ListModelSteps, { limit: 2_001 });
+    expect(fields(() => validate.stepsRequest(many))).toEqual(['limit']);
   });
 
   it('never fail in any other way, whatever bytes arrive', () => {
