@@ -24,7 +24,7 @@ function chosen() {
   let issued;
   return {
     correct({ forecast, signature }) {
-      issued = calibration.correct(forecast, signature);
+      [issued] = calibration.correct([forecast], signature);
       return issued.horizons[0].demand;
     },
     observe({ signature, demand, channel }) {

@@ -102,7 +102,7 @@ export function widen({ q50, q90, q99 }: Quantiles, level: AlarmLevel): Quantile
 }
 
 /** Takes one outcome; the level that it raised, if any. */
-export function watch(alarm: FamilyAlarm, outcome: WatchedOutcome, nowMs: number): AlarmLevel | undefined {
+export function watch(alarm: FamilyAlarm, outcome: WatchedOutcome, nowMs: number): 1 | 2 | undefined {
   if (alarm.level === 2 && levelAt(alarm, nowMs) === 1) tryAgain(alarm, nowMs);
   // What comes during a fallback was forecast before it.
   if (alarm.level === 2) return undefined;
@@ -140,12 +140,7 @@ function add(excursion: Excursion, { weight, demand }: WatchedOutcome, quantiles
   return excursion.evidence.reduce((a, b) => a + b, 0) / excursion.evidence.length;
 }
 
-function raise(
-  alarm: FamilyAlarm,
-  at: HorizonWatch,
-  { span }: WatchedOutcome,
-  nowMs: number,
-): AlarmLevel | undefined {
+function raise(alarm: FamilyAlarm, at: HorizonWatch, { span }: WatchedOutcome, nowMs: number): 1 | undefined {
   const { above, outcomes } = at.reference;
   Object.assign(at.reference, newExcursion());
   alarm.quiet = 0;
@@ -158,7 +153,7 @@ function raise(
   return 1;
 }
 
-function fallBack(alarm: FamilyAlarm, at: HorizonWatch, { span }: WatchedOutcome, nowMs: number): AlarmLevel {
+function fallBack(alarm: FamilyAlarm, at: HorizonWatch, { span }: WatchedOutcome, nowMs: number): 2 {
   const { above, outcomes } = at.widened;
   alarm.level = 2;
   alarm.sinceMs = nowMs;

@@ -3,7 +3,6 @@ import {
   addEvidence,
   type Evidence,
   FAST,
-  type Located,
   type Location,
   locate,
   type Rate,
@@ -61,12 +60,18 @@ export interface ClassTrack {
 export type Pair = [number, number];
 export type Triple = [number, number, number];
 
-/** What is asked of a track: a model's quantiles for a channel of a class. */
-export interface TrackQuery {
-  readonly raw: Quantiles;
-  readonly class: SignatureClass;
-  /** Where the host lies as far as is known elsewhere: at the horizon before, or in the stream of the same model. */
-  readonly prior: Location;
+/** What a track expects of the next outcome of a class. */
+export interface Expectation {
+  /** log(outcome / the model's median), by slow memory alone and as it is believed now. */
+  readonly slow: Location;
+  readonly now: Location;
+  readonly each: readonly [Location, Location];
+  /** Without what is the family's and the class's own: where the next horizon begins. */
+  readonly host: Location;
+  /** What the model's spread must be multiplied by. */
+  readonly scale: number;
+  readonly student: Triple;
+  readonly theta: Triple;
 }
 
 export const ALPHAS: Triple = [0.5, 0.1, 0.01];
@@ -101,20 +106,41 @@ export function newTrack(): HorizonTrack {
   };
 }
 
-/** Quantiles for the next outcome. `reference`: as they would be without the fast forgetting, for the drift alarm. */
-export function calibrated(track: HorizonTrack, query: TrackQuery): { now: Quantiles; reference: Quantiles } {
-  const expected = expectedOf(track, query);
+/**
+ * `prior`: where the host lies as far as is known elsewhere, at the horizon before or in another stream of the model.
+ * `spread`: the model's own, for channels like this.
+ */
+export function expectationOf(
+  track: HorizonTrack,
+  { family, name }: SignatureClass,
+  prior: Location,
+  spread: number,
+): Expectation {
+  const { classes, clock } = track;
+  const noise = noiseOf(track.noise, spread);
+  const at = (rate: Rate) => locate(classes, { family, name, prior, noise, clock, rate });
+  const [fast, slow] = [at(FAST), at(SLOW)];
+  const own = classes.get(name);
+  const each = [fast.class, slow.class] as const;
   return {
-    now: quantilesAt(track, query, expected, expected.mixed),
-    reference: quantilesAt(track, query, expected, expected.each[SLOW]),
+    ...{ each, slow: slow.class, now: mixed(track.believed, each) },
+    host: mixed(track.believed, [fast.host, slow.host]),
+    scale: scaleOf(track.spread, own?.spread),
+    student: [studentFactor(0, track.spread), studentFactor(1, track.spread), studentFactor(2, track.spread)],
+    theta: track.theta.map((theta, i) => theta + (own?.theta[i] ?? 0)) as Triple,
   };
 }
 
-/** Where the host lies at this horizon; the prior where nothing was observed. */
-export function hostLocation(track: HorizonTrack | undefined, prior: Location): Location {
-  if (track === undefined || track.clock === 0) return prior;
-  const each = atEachRate(track, { family: '', name: '' }, prior, noiseOf(track.noise));
-  return mixed(track.believed, [each[0].host, each[1].host]);
+/** The model's quantiles, moved to where the outcome is expected. */
+export function moved(raw: Quantiles, expected: Expectation, at = expected.now): Quantiles {
+  const spread = spreadOf(raw);
+  const width = Math.sqrt(expected.scale ** 2 + at.variance / spread ** 2);
+  const move = (i: 0 | 1 | 2, quantile: number) => {
+    const above = Math.log(quantile / raw.q50) * expected.student[i];
+    const ratio = (raw.q50 / quantile) * Math.exp(at.mean + width * (above + spread * expected.theta[i]));
+    return quantile * clamp(ratio, LEAST_FACTOR, MOST_FACTOR);
+  };
+  return ordered({ q50: move(0, raw.q50), q90: move(1, raw.q90), q99: move(2, raw.q99) });
 }
 
 /** What one more outcome of this channel counts in its class: the n-th of the newest counts 1 / n. '': not known, 1. */
@@ -125,25 +151,25 @@ export function weightOf(track: HorizonTrack, { name }: SignatureClass, channel:
   return 1 / (1 + recent.filter((other) => other === hash).length);
 }
 
-/** Learns one outcome (above 0). */
+/** Learns one outcome (above 0) against what was expected of it. */
 export function learn(
   track: HorizonTrack,
-  query: TrackQuery,
-  outcome: { readonly demand: number; readonly channel: string },
+  klass: SignatureClass,
+  expected: Expectation,
+  { raw, demand, channel }: { readonly raw: Quantiles; readonly demand: number; readonly channel: string },
 ): void {
-  const weight = weightOf(track, query.class, outcome.channel);
-  const expected = expectedOf(track, query);
-  const now = quantilesAt(track, query, expected, expected.mixed);
-  const logRatio = Math.log(outcome.demand / query.raw.q50);
-  judgeRates(track, expected, logRatio, weight);
-  const own = classOf(track, query.class);
-  const missed = [now.q50, now.q90, now.q99].map((quantile) => Number(outcome.demand > quantile));
+  const weight = weightOf(track, klass, channel);
+  const { q50, q90, q99 } = moved(raw, expected);
+  const inner = expected.scale * spreadOf(raw);
+  const logRatio = Math.log(demand / raw.q50);
+  judgeRates(track, expected, inner, logRatio, weight);
+  const own = classOf(track, klass);
+  const missed = [q50, q90, q99].map((quantile) => Number(demand > quantile));
   const early = 1 + EARLY.more * Math.exp(-track.clock / EARLY.outcomes);
   moveThetas(track.theta, STREAM_STEPS, missed, weight * early);
   moveThetas(own.theta, CLASS_STEPS, missed, weight);
 
-  const { mean, variance } = expected.mixed;
-  const inner = expected.scale * expected.spread;
+  const { mean, variance } = expected.now;
   const deviation = Math.sqrt(inner ** 2 + variance);
   const z = clamp((logRatio - mean) / deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS);
   addSquare(track.spread, (z * expected.scale) ** 2, weight);
@@ -152,7 +178,7 @@ export function learn(
   track.clock += weight;
   for (const rate of [FAST, SLOW])
     addEvidence(own.evidence[rate], mean + z * deviation, weight, track.clock, rate);
-  if (outcome.channel !== '') own.channels.push(hashOf(outcome.channel));
+  if (channel !== '') own.channels.push(hashOf(channel));
   if (own.channels.length > CHANNELS_REMEMBERED) own.channels.shift();
 }
 
@@ -167,67 +193,22 @@ export function discount(track: HorizonTrack, family: string, kept: number): voi
   }
 }
 
-interface Expected {
-  readonly each: readonly [Location, Location];
-  readonly mixed: Location;
-  /** The model's standard deviation in log demand. */
-  readonly spread: number;
-  /** What it must be multiplied by. */
-  readonly scale: number;
-}
-
-function expectedOf(track: HorizonTrack, query: TrackQuery): Expected {
-  const spread = spreadOf(query.raw);
-  const noise = noiseOf(track.noise, spread);
-  const [fast, slow] = atEachRate(track, query.class, query.prior, noise);
-  const each = [fast.class, slow.class] as const;
-  return {
-    each,
-    mixed: mixed(track.believed, each),
-    spread,
-    scale: scaleOf(track.spread, track.classes.get(query.class.name)?.spread),
-  };
-}
-
-function atEachRate(
-  { classes, clock }: HorizonTrack,
-  { family, name }: { readonly family: string; readonly name: string },
-  prior: Location,
-  noise: number,
-): [Located, Located] {
-  const at = (rate: Rate) => locate(classes, { family, name, prior, noise, clock, rate });
-  return [at(FAST), at(SLOW)];
-}
-
 function mixed([fast, slow]: Pair, [a, b]: readonly [Location, Location]): Location {
   const mean = fast * a.mean + slow * b.mean;
   const between = fast * (a.mean - mean) ** 2 + slow * (b.mean - mean) ** 2;
   return { mean, variance: fast * a.variance + slow * b.variance + between };
 }
 
-function quantilesAt(track: HorizonTrack, query: TrackQuery, expected: Expected, at: Location): Quantiles {
-  const { raw } = query;
-  const { spread, scale } = expected;
-  const width = Math.sqrt(scale ** 2 + at.variance / spread ** 2);
-  const own = track.classes.get(query.class.name)?.theta;
-  const moved = (i: 0 | 1 | 2, quantile: number) => {
-    const above = Math.log(quantile / raw.q50) * studentFactor(i, track.spread);
-    const theta = track.theta[i] + (own?.[i] ?? 0);
-    const ratio = (raw.q50 / quantile) * Math.exp(at.mean + width * (above + spread * theta));
-    return quantile * clamp(ratio, LEAST_FACTOR, MOST_FACTOR);
-  };
-  return ordered({ q50: moved(0, raw.q50), q90: moved(1, raw.q90), q99: moved(2, raw.q99) });
-}
-
 /** Bayes' rule with a robust density, and the share that keeps either rate alive. */
 function judgeRates(
   track: HorizonTrack,
-  { each, spread, scale }: Expected,
+  { each }: Expectation,
+  inner: number,
   logRatio: number,
   weight: number,
 ): void {
   const likelihood = each.map(({ mean, variance }) => {
-    const around = (scale * spread) ** 2 + variance;
+    const around = inner ** 2 + variance;
     const square = (logRatio - mean) ** 2 / around / JUDGE_FREEDOM;
     return (around ** -0.5 * (1 + square) ** (-(JUDGE_FREEDOM + 1) / 2)) ** weight;
   });

@@ -2,6 +2,7 @@ import { type SignatureClass, signatureClass } from './calibration-class.js';
 import { type Coverage, count, coverageOf, newCount } from './calibration-coverage.js';
 import { HOST_PRIOR, type Location } from './calibration-credibility.js';
 import { levelAt, watch, widen } from './calibration-drift.js';
+import { spreadOf } from './calibration-spread.js';
 import {
   alarmOf,
   type CalibrationState,
@@ -11,7 +12,15 @@ import {
   type Stream,
   stateOf,
 } from './calibration-state.js';
-import { calibrated, discount, hostLocation, learn, weightOf } from './calibration-track.js';
+import {
+  discount,
+  type Expectation,
+  expectationOf,
+  learn,
+  moved,
+  newTrack,
+  weightOf,
+} from './calibration-track.js';
 import { type Forecast, type ForecastSource, HORIZONS, type Quantiles } from './forecast.js';
 import type { Signature } from './signature.js';
 
@@ -26,8 +35,8 @@ import type { Signature } from './signature.js';
  * Before the first outcome of a stream nothing is corrected.
  */
 export interface Calibration {
-  /** The forecast with each horizon's demand corrected, and notes where that changes it by more than 1 %, and why. */
-  correct(forecast: Forecast, signature: Signature, running?: boolean): Forecast;
+  /** Forecasts with each horizon's demand corrected, and notes where that changes it by more than 1 %, and why. */
+  correct(forecasts: readonly Forecast[], signature: Signature, running?: boolean): Forecast[];
   observe(outcome: Outcome): void;
   /** Why a source's forecasts for such channels are left out now. */
   drifting(source: ForecastSource, modelId: string, signature: Signature): string | undefined;
@@ -74,6 +83,7 @@ const BETWEEN_VARIANCE = 0.15 ** 2;
 const KEPT_AFTER_ALARM = 0.15;
 /** Below this a demand is a clock's granularity. */
 const LEAST_DEMAND = 1e-4;
+const UNSEEN = newTrack();
 
 export function createCalibration(options: CalibrationOptions): Calibration {
   return new OnlineCalibration(options);
@@ -89,44 +99,38 @@ class OnlineCalibration implements Calibration {
     this.#nowMs = nowMs;
   }
 
-  correct(forecast: Forecast, signature: Signature, running = false): Forecast {
-    const stream = this.#streams.get(streamName(forecast, running));
+  correct(forecasts: readonly Forecast[], signature: Signature, running = false): Forecast[] {
     const klass = signatureClass(signature);
-    const priors = this.#priors(stream, forecast, running);
-    const alarm = stream?.alarms.get(klass.family);
-    const level = levelAt(alarm, this.#nowMs());
-    const notes = level === 0 ? [] : [`calibration: drift alarm: q90 and q99 widened: ${alarm?.reason}`];
-    const horizons = forecast.horizons.map((horizon, h) => {
-      const prior = priors[h];
-      const raw = horizon.demand;
-      if (prior === undefined || !usable(raw)) return horizon;
-      const track = stream?.tracks[h] ?? newStream(forecast.source, '', running).tracks[h]!;
-      const demand = widen(calibrated(track, { raw, class: klass, prior }).now, level);
-      const factor = demand.q90 / raw.q90;
-      if (Math.abs(factor - 1) > 0.01)
-        notes.push(`calibration: demand ${spanOf(h)} q90 x ${factor.toFixed(2)} (${klass.name})`);
-      return { ...horizon, demand };
+    // What is expected of one candidate is expected of the others.
+    const expected = new Map<string, Expected>();
+    return forecasts.map((forecast) => {
+      const name = streamName(forecast, running);
+      const known = expected.get(name) ?? this.#expectations(forecast, klass, running);
+      expected.set(name, known);
+      return this.#corrected(forecast, klass, running, known);
     });
-    const calibration = { running, demand: forecast.horizons.map(({ demand }) => demand) };
-    return { ...forecast, horizons, calibration, notes: [...forecast.notes, ...notes] };
   }
 
   observe({ forecast, signature, horizon, demand, channel, issued = true }: Outcome): void {
     const handedOut = forecast.horizons[horizon]?.demand;
-    const raw = forecast.calibration?.demand[horizon];
+    const modelled = forecast.calibration;
+    const raw = modelled?.demand[horizon];
     // Without the model's own word (kept by an older daemon) there is nothing to learn from.
-    if (raw === undefined || handedOut === undefined || HORIZONS[horizon] === undefined) return;
+    if (modelled === undefined || raw === undefined || handedOut === undefined) return;
     if (!usable(raw) || !Number.isFinite(demand) || demand < 0) return;
-    const { running } = forecast.calibration!;
-    const stream = this.#touched(forecast, running);
+    const stream = this.#touched(forecast, modelled.running);
+    const track = stream.tracks[horizon]!;
     const klass = signatureClass(signature);
-    const seen = Math.max(demand, LEAST_DEMAND);
-    const prior = this.#priors(stream, forecast, running)[horizon] ?? HOST_PRIOR;
+    const horizons = modelled.demand.map((of) => ({ demand: of }));
+    const expected =
+      this.#expectations({ ...forecast, horizons }, klass, modelled.running)[horizon] ??
+      expectationOf(track, klass, HOST_PRIOR, spreadOf(raw));
+    const seen = { raw, channel, demand: Math.max(demand, LEAST_DEMAND) };
     if (issued) {
-      count(countsOf(stream, klass)[horizon]!, seen, handedOut, raw);
-      this.#watch(stream, klass, { raw, prior, horizon, channel, demand: seen });
+      count(countsOf(stream, klass)[horizon]!, seen.demand, handedOut, raw);
+      this.#watch(stream, klass, horizon, expected, seen);
     }
-    learn(stream.tracks[horizon]!, { raw, class: klass, prior }, { demand: seen, channel });
+    learn(track, klass, expected, seen);
   }
 
   drifting(source: ForecastSource, modelId: string, signature: Signature): string | undefined {
@@ -159,43 +163,58 @@ class OnlineCalibration implements Calibration {
     return stateOf(this.#streams);
   }
 
-  /** Where each horizon begins; undefined where nothing is known of it nor of one before it. */
-  #priors(stream: Stream | undefined, forecast: StreamKey, running: boolean): (Location | undefined)[] {
-    const parent =
-      running && forecast.source === 'lstm' ? this.#streams.get(streamName(forecast, false)) : undefined;
-    const inherited = parent && this.#priors(parent, forecast, false);
+  /** By horizon; undefined where nothing is known of it nor of one before it. */
+  #expectations(forecast: Modelled, klass: SignatureClass, running: boolean): Expected {
+    const stream = this.#streams.get(streamName(forecast, running));
+    // A running channel's model has been seen on new ones; a channel's own use has not.
+    const parent = running && forecast.source === 'lstm' ? this.#expectations(forecast, klass, false) : [];
     let before: Location | undefined;
-    return HORIZONS.map((_, h) => {
-      const known = parent?.tracks[h]?.clock
-        ? hostLocation(parent.tracks[h], inherited?.[h] ?? HOST_PRIOR)
-        : before;
-      const prior = known && { mean: known.mean, variance: known.variance + BETWEEN_VARIANCE };
-      const track = stream?.tracks[h];
-      if (!track?.clock) return prior;
-      before = hostLocation(track, prior ?? HOST_PRIOR);
-      return prior ?? HOST_PRIOR;
+    return forecast.horizons.map(({ demand }, h) => {
+      const known = parent[h]?.host ?? before;
+      const track = stream?.tracks[h] ?? UNSEEN;
+      if ((known === undefined && track.clock === 0) || !usable(demand)) return undefined;
+      const prior = known === undefined ? HOST_PRIOR : loosened(known);
+      const expected = expectationOf(track, klass, prior, spreadOf(demand));
+      if (track.clock > 0) before = expected.host;
+      return expected;
     });
+  }
+
+  #corrected(forecast: Forecast, klass: SignatureClass, running: boolean, expected: Expected): Forecast {
+    const alarm = this.#streams.get(streamName(forecast, running))?.alarms.get(klass.family);
+    const level = levelAt(alarm, this.#nowMs());
+    const notes = level === 0 ? [] : [`calibration: drift alarm: q90 and q99 widened: ${alarm?.reason}`];
+    const horizons = forecast.horizons.map((horizon, h) => {
+      const raw = horizon.demand;
+      const at = expected[h];
+      if (at === undefined || !usable(raw)) return horizon;
+      const demand = widen(moved(raw, at), level);
+      const factor = demand.q90 / raw.q90;
+      if (Math.abs(factor - 1) > 0.01)
+        notes.push(`calibration: demand ${spanOf(h)} q90 x ${factor.toFixed(2)} (${klass.name})`);
+      return { ...horizon, demand };
+    });
+    const calibration = { running, demand: forecast.horizons.map(({ demand }) => demand) };
+    return { ...forecast, horizons, calibration, notes: [...forecast.notes, ...notes] };
   }
 
   #watch(
     stream: Stream,
     klass: SignatureClass,
-    at: { raw: Quantiles; prior: Location; horizon: number; channel: string; demand: number },
+    horizon: number,
+    expected: Expectation,
+    { raw, demand, channel }: { raw: Quantiles; demand: number; channel: string },
   ): void {
-    const { horizon, demand, raw, prior } = at;
-    const track = stream.tracks[horizon]!;
-    const alarm = alarmOf(stream, klass.family);
-    const { now, reference } = calibrated(track, { raw, class: klass, prior });
-    const weight = weightOf(track, klass, at.channel);
-    const widened = widen(now, 1);
-    const raised = watch(
-      alarm,
-      { horizon, span: spanOf(horizon), weight, demand, reference, widened },
-      this.#nowMs(),
-    );
+    const outcome = {
+      ...{ horizon, demand, span: spanOf(horizon) },
+      weight: weightOf(stream.tracks[horizon]!, klass, channel),
+      reference: moved(raw, expected, expected.slow),
+      widened: widen(moved(raw, expected), 1),
+    };
+    const raised = watch(alarmOf(stream, klass.family), outcome, this.#nowMs());
     if (raised === undefined) return;
-    this.raised[raised as 1 | 2]++;
-    if (raised === 1) for (const of of stream.tracks) discount(of, klass.family, KEPT_AFTER_ALARM);
+    this.raised[raised]++;
+    if (raised === 1) for (const track of stream.tracks) discount(track, klass.family, KEPT_AFTER_ALARM);
   }
 
   /** Most recently used last: the map's order decides what is forgotten. */
@@ -210,6 +229,8 @@ class OnlineCalibration implements Calibration {
 }
 
 type StreamKey = Pick<Forecast, 'source' | 'modelId'>;
+type Modelled = StreamKey & { readonly horizons: readonly { readonly demand: Quantiles }[] };
+type Expected = readonly (Expectation | undefined)[];
 
 function streamName({ source, modelId }: StreamKey, running: boolean): string {
   return `${source}${modelId === '' ? '' : `:${modelId}`}${running ? '/running' : ''}`;
@@ -222,6 +243,10 @@ function countsOf({ counts }: Stream, { name }: SignatureClass) {
     counts.set(name, byHorizon);
   }
   return byHorizon;
+}
+
+function loosened({ mean, variance }: Location): Location {
+  return { mean, variance: variance + BETWEEN_VARIANCE };
 }
 
 function usable({ q50, q90, q99 }: Quantiles): boolean {

@@ -121,14 +121,14 @@ class ChainForecaster implements HostForecaster {
     const byModel = await this.#byModel(query);
     const forecasts = Array.isArray(byModel) ? byModel : this.#fallback.forecast(query, [byModel.why]);
     for (const { source } of forecasts) this.#bySource[source]++;
-    return forecasts.map((forecast) => this.#correct(forecast, query));
+    return this.#correct(forecasts, query);
   }
 
   async forecastBy(model: Model, query: ForecastQuery): Promise<readonly Forecast[]> {
     checkCandidates(query.candidates);
     const statics = encodeStatics(query.signature, query.candidates, query.schedulableCpus);
     const output = await model.run(encodeSequence(query.host, query.channel), statics);
-    return this.#decode(model.card, query, output).map((forecast) => this.#correct(forecast, query));
+    return this.#correct(this.#decode(model.card, query, output), query);
   }
 
   async learn(run: Run): Promise<void> {
@@ -163,10 +163,9 @@ class ChainForecaster implements HostForecaster {
     this.#calibration.observe({ ...outcome, forecast });
     // Models on trial speak of the same channels: once is enough.
     if (forecast.modelId === '' || forecast.modelId === this.#options.registry.inUse()?.card.id) {
-      for (const other of this.#fallback.beside(forecast, signature)) {
-        const beside = this.#calibration.correct(other, signature);
-        this.#calibration.observe({ ...outcome, forecast: beside, issued: false });
-      }
+      const beside = this.#fallback.beside(forecast, signature);
+      for (const other of this.#calibration.correct(beside, signature))
+        this.#calibration.observe({ ...outcome, forecast: other, issued: false });
     }
     this.#dirty = true;
     const now = this.#options.clock.monotonicMs();
@@ -270,8 +269,8 @@ class ChainForecaster implements HostForecaster {
     }
   }
 
-  #correct(forecast: Forecast, { signature, channel }: ForecastQuery): Forecast {
-    return this.#calibration.correct(forecast, signature, (channel?.length ?? 0) > 0);
+  #correct(forecasts: readonly Forecast[], { signature, channel }: ForecastQuery): Forecast[] {
+    return this.#calibration.correct(forecasts, signature, (channel?.length ?? 0) > 0);
   }
 
   async #saveCalibration(): Promise<void> {

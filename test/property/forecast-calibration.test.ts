@@ -5,10 +5,11 @@ import { HOST_PRIOR } from '../../src/forecast/calibration-credibility.js';
 import {
   ALPHAS,
   CLASS_STEPS,
-  calibrated,
+  expectationOf,
   LEAST_THETA,
   learn,
   MOST_THETA,
+  moved,
   newTrack,
 } from '../../src/forecast/calibration-track.js';
 import { modelForecast, normals, Replay, X264_LIGHT } from '../support/calibration-streams.js';
@@ -19,13 +20,13 @@ const raw = modelForecast(1, 0.2).horizons[0]!.demand;
 /** Misses of each quantile over outcomes of channels that come back now and then, and the weight of each outcome. */
 function missesOf(demands: readonly number[], channels: number) {
   const track = newTrack();
-  const query = { raw, class: CLASS, prior: HOST_PRIOR };
   const misses = [0, 0, 0];
   let weight = 0;
   for (const [i, demand] of demands.entries()) {
-    const { q50, q90, q99 } = calibrated(track, query).now;
+    const expected = expectationOf(track, CLASS, HOST_PRIOR, 0.2);
+    const { q50, q90, q99 } = moved(raw, expected);
     const before = track.clock;
-    learn(track, query, { demand, channel: `channel-${i % channels}` });
+    learn(track, CLASS, expected, { raw, demand, channel: `channel-${i % channels}` });
     weight += track.clock - before;
     for (const [j, quantile] of [q50, q90, q99].entries())
       if (demand > quantile) misses[j]! += track.clock - before;
@@ -140,7 +141,7 @@ describe('the online calibration', () => {
         const calibration = createCalibration({ saved, nowMs: () => 0 });
         expect(calibration.coverage()).toEqual([]);
         const forecast = modelForecast(1, 0.2);
-        expect(calibration.correct(forecast, X264_LIGHT).horizons).toEqual(forecast.horizons);
+        expect(calibration.correct([forecast], X264_LIGHT)[0]!.horizons).toEqual(forecast.horizons);
       }),
       { numRuns: 200 },
     );

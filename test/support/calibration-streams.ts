@@ -60,7 +60,7 @@ export class Replay {
   }
 
   forecast({ signature = X264_LIGHT, median = 1, spread = 0.2 }: Told = {}): Forecast {
-    return this.calibration.correct(modelForecast(median, spread), signature);
+    return this.calibration.correct([modelForecast(median, spread)], signature)[0]!;
   }
 
   tell(demand: number, told: Told = {}): void {

@@ -45,7 +45,7 @@ describe('a class that begins', () => {
     const replay = told(1, 50, NARROW);
     const forecast = modelForecast(1, 0.2);
     for (const other of [{ ...forecast, modelId: 'another' }, modelForecast(1, 0.2, 'cost_table')])
-      expect(replay.calibration.correct(other, X264_LIGHT).horizons).toEqual(other.horizons);
+      expect(replay.calibration.correct([other], X264_LIGHT)[0]!.horizons).toEqual(other.horizons);
   });
 
   it('takes what the host has shown in other classes, more of it in the same family', () => {
@@ -171,7 +171,7 @@ describe('what is counted', () => {
     const replay = new Replay();
     for (let model = 0; model < MOST_STREAMS + 5; model++) {
       const made = { ...modelForecast(1, 0.2), modelId: `m${model}` };
-      const forecast = replay.calibration.correct(made, X264_LIGHT);
+      const forecast = replay.calibration.correct([made], X264_LIGHT)[0]!;
       replay.calibration.observe({ forecast, signature: X264_LIGHT, horizon: 0, demand: 1, channel: '' });
     }
     const models = replay.calibration.coverage().map(({ modelId }) => modelId);
