@@ -20,6 +20,8 @@ import { demandsWithin, mean, summaryOf, type Totals } from './usage-summary.js'
 /** Steps of a run that are kept: one hour. */
 export const MAX_SAMPLES = 720;
 const RECENT_S = 5;
+/** A tick that ends earlier than this after the start is no part of the first step. */
+const LOADING_S = 1.2;
 /** CPU seconds after the last tick are estimated for no longer than this. */
 const MAX_GAP_S = 2;
 /** A last step that is shorter than this says more about its edges than about the channel. */
@@ -117,8 +119,9 @@ export class ChannelRecord {
     this.#lastTickMs = sample.monotonicMs;
     this.#recent.push({ ms: sample.monotonicMs, elapsedS: ranS, cpuSeconds });
     while (sample.monotonicMs - this.#recent[0]!.ms >= RECENT_S * 1000) this.#recent.shift();
-    this.#step.add(process, cpuSeconds, ranS, sample.state);
     const elapsedS = (sample.monotonicMs - this.#context.startMs) / 1000;
+    // Loading FFmpeg and opening its encoders costs a small channel as much as seconds of media: it counts in the totals.
+    if (elapsedS > LOADING_S) this.#step.add(process, cpuSeconds, ranS, sample.state);
     const step = Math.round(elapsedS / STEP_S);
     // The tick nearest to the boundary ends the step.
     if (step * STEP_S > this.#lastStepS && Math.abs(elapsedS - step * STEP_S) <= sample.elapsedS / 2)

@@ -175,6 +175,15 @@ test('the delay before the first output is not taken for a slow beginning', asyn
   expect(run.samples.map(({ demandCores }) => demandCores)).toEqual([1, 1]);
 });
 
+test('what loading FFmpeg takes counts in the totals and not in the first step', async () => {
+  const { recorder, second, seconds } = channel();
+  second({ cores: 1.5 });
+  seconds(9, { cores: 0.2, speed: 1 });
+  const { run } = (await recorder.end('r1'))!;
+  expect(run.samples.map(({ demandCores }) => demandCores)).toEqual([0.2, 0.2]);
+  expect(run.cpuSeconds).toBe(3.3);
+});
+
 test('without progress demand is per wall second and speed counts as 1', async () => {
   const { recorder, seconds } = channel();
   seconds(5, { cores: 0.4 });
@@ -227,7 +236,7 @@ test('each horizon is observed once, when it is over, with its mean demand; at t
   seconds(4, { cores: 1.5, speed: 1 });
   expect(observed).toEqual([]);
   seconds(1, { cores: 1.5, speed: 1 });
-  expect(observed).toEqual([{ signature, forecast, horizon: 0, demandCores: 1 }]);
+  expect(observed).toEqual([{ id: 'r1', signature, forecast, horizon: 0, demandCores: 1 }]);
   seconds(30, { cores: 2, speed: 1 });
   await recorder.end('r1');
   expect(observed.map(({ horizon, demandCores }) => [horizon, demandCores])).toEqual([
