@@ -180,8 +180,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       schedulableCpus: () => topology.schedulable.length,
       processAgeS: ({ startTicks }) => uptime() - startTicks / addon.clockTicksPerSecond(),
       onHorizonObserved: (observed) => {
-        const { signature, forecast, horizon, demandCores } = observed;
-        forecaster.observe(signature, forecast, horizon, demandCores);
+        const { signature, forecast, horizon, demandCores, source } = observed;
+        forecaster.observe(signature, forecast, horizon, demandCores, source);
         learning.observed(observed);
       },
     });
@@ -288,6 +288,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         },
         model: () => registry.inUse()?.card,
         admissionOpen: () => overload === '',
+        coverage: () => forecaster.coverage(),
+        drift: () => forecaster.drift(),
       },
       version,
     );
@@ -323,7 +325,6 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       carryTotals(metrics, {
         missedTicks: () => monitor.metrics().missedTicks,
         droppedSamples: () => history.metrics().samplesDropped,
-        coverage: () => forecaster.coverage(),
       }),
       COUNT_EVERY_MS,
     ).unref();

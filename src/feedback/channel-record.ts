@@ -30,6 +30,8 @@ const LEAST_STEP_S = 2;
 export interface HorizonObserved {
   /** The reservation. */
   readonly id: string;
+  /** What was transcoded: the same over restarts, where the channel has a name. */
+  readonly source: string;
   readonly signature: Signature;
   readonly forecast: Forecast;
   /** Index into HORIZONS. */
@@ -176,10 +178,14 @@ export class ChannelRecord {
       samples: this.#samples,
       forecast: this.#decision.forecast,
       ...runTotals,
-      source: this.#first.name === '' ? this.#first.id : this.#first.name,
+      source: this.#source,
     };
     const worthKeeping = seenFromStart && runTotals.wallSeconds >= LEAST_STEP_S && this.#samples.length > 0;
     return { run, summary: summaryOf(totals, this.#samples, this.#decision.forecast), worthKeeping };
+  }
+
+  get #source(): string {
+    return this.#first.name === '' ? this.#first.id : this.#first.name;
   }
 
   get #lastStepS(): number {
@@ -229,7 +235,8 @@ export class ChannelRecord {
     if (demands.length === 0 || !this.#context.seenFromStart || this.#frozen !== undefined) return;
     const { signature, forecast } = this.#decision;
     const { id } = this.#first;
-    this.#context.onHorizonObserved({ id, signature, forecast, horizon, demandCores: mean(demands) });
+    const source = this.#source;
+    this.#context.onHorizonObserved({ id, source, signature, forecast, horizon, demandCores: mean(demands) });
   }
 
   #totals(nowMs: number, finalCpuSeconds: number | undefined): Totals {

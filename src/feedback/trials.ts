@@ -88,12 +88,12 @@ export class Trials {
       this.#early.push(observed);
       return;
     }
-    const { id, signature, forecast, horizon, demandCores } = observed;
+    const { id, source, signature, forecast, horizon, demandCores } = observed;
     const said = this.#shadow.said(id);
     const shadows = said.flatMap((beside): Said[] => {
       const demand = beside.horizons[horizon]?.demand;
       if (demand === undefined) return [];
-      this.#options.forecaster.observe(signature, beside, horizon, demandCores);
+      this.#options.forecaster.observe(signature, beside, horizon, demandCores, source);
       return [{ model: beside.modelId, q50: demand.q50, q90: demand.q90 }];
     });
     const served = forecast.horizons[horizon]?.demand;

@@ -71,6 +71,13 @@ export interface DriftAlarm {
   readonly reason: string;
 }
 
+export interface Drift {
+  /** Those that stand now. */
+  readonly alarms: readonly DriftAlarm[];
+  /** Since the start, by level. */
+  readonly raised: Readonly<Record<1 | 2, number>>;
+}
+
 export interface CalibrationOptions {
   /** What state() gave before; anything else begins anew. */
   readonly saved?: unknown;

@@ -3,7 +3,7 @@ import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
-import { createCalibration, type DriftAlarm } from './calibration.js';
+import { createCalibration, type Drift } from './calibration.js';
 import type { Coverage } from './calibration-coverage.js';
 import { costTableDemand } from './cost-table.js';
 import { decodeForecast, rowAt } from './decode.js';
@@ -40,9 +40,10 @@ export interface HostForecaster extends Forecaster {
     demandCores: number,
     channel?: string,
   ): void;
+  /** Of the model in use and of the fallbacks. */
   coverage(): readonly Coverage[];
-  /** Drift alarms that stand now, and how many were raised since the start, by level. */
-  drift(): { readonly alarms: readonly DriftAlarm[]; readonly raised: Readonly<Record<1 | 2, number>> };
+  /** Drift alarms of these that stand now, and how many were raised since the start, by level. */
+  drift(): Drift;
   speedFactor(): SpeedFactor;
   counters(): ForecastCounters;
   /** Resolves when the runs of the history are indexed; forecasts need not wait for it. */
@@ -162,7 +163,7 @@ class ChainForecaster implements HostForecaster {
     const outcome = { signature, horizon, demand: demandCores, channel };
     this.#calibration.observe({ ...outcome, forecast });
     // Models on trial speak of the same channels: once is enough.
-    if (forecast.modelId === '' || forecast.modelId === this.#options.registry.inUse()?.card.id) {
+    if (this.#serves(forecast.modelId)) {
       const beside = this.#fallback.beside(forecast, signature);
       for (const other of this.#calibration.correct(beside, signature))
         this.#calibration.observe({ ...outcome, forecast: other, issued: false });
@@ -175,11 +176,12 @@ class ChainForecaster implements HostForecaster {
   }
 
   coverage(): readonly Coverage[] {
-    return this.#calibration.coverage();
+    return this.#calibration.coverage().filter(({ modelId }) => this.#serves(modelId));
   }
 
-  drift() {
-    return { alarms: this.#calibration.alarms(), raised: { ...this.#calibration.raised } };
+  drift(): Drift {
+    const alarms = this.#calibration.alarms().filter(({ modelId }) => this.#serves(modelId));
+    return { alarms, raised: { ...this.#calibration.raised } };
   }
 
   speedFactor(): SpeedFactor {
@@ -267,6 +269,11 @@ class ChainForecaster implements HostForecaster {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** The model in use, or a fallback. */
+  #serves(modelId: string): boolean {
+    return modelId === '' || modelId === this.#options.registry.inUse()?.card.id;
   }
 
   #correct(forecasts: readonly Forecast[], { signature, channel }: ForecastQuery): Forecast[] {

@@ -1,10 +1,11 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Outcome, ReasonCode } from '../balancer/decision.js';
-import { type ForecastSource, HORIZONS } from '../forecast/forecast.js';
+import type { ForecastSource } from '../forecast/forecast.js';
 import { RESERVATION_STATES, type ReservationState } from '../reservation/reservation.js';
+import { type CalibrationSource, registerCalibration } from './calibration-metrics.js';
 
 /** What is asked of the daemon at each scrape, so that it is never older than that. */
-export interface GaugeSource {
+export interface GaugeSource extends CalibrationSource {
   reservations(): Iterable<{ readonly state: ReservationState }>;
   /** Thousandths of a CPU that are reserved, and that may be. */
   reservedMilli(): { reserved: number; schedulable: number };
@@ -24,8 +25,6 @@ export interface Metrics {
   /** From the call's arrival to the durable answer, without the time in the queue. */
   reserved(seconds: number): void;
   forecast(source: ForecastSource): void;
-  /** Share 0-1 of outcomes at or below the 0.9 quantile, by index into HORIZONS. */
-  coverage(horizon: number, share: number): void;
   repairedThreads(count: number): void;
   missedTicks(count: number): void;
   droppedSamples(count: number): void;
@@ -35,6 +34,7 @@ export interface Metrics {
 /** Registers every metric of the daemon. Names end in their unit, https://prometheus.io/docs/practices/naming/. */
 export function createMetrics(registry: Registry, source: GaugeSource, version: string): Metrics {
   registerGauges(registry, source, version);
+  registerCalibration(registry, source);
   const registers = [registry];
   const decisions = new Counter({
     name: 'corecast_decisions_total',
@@ -52,12 +52,6 @@ export function createMetrics(registry: Registry, source: GaugeSource, version: 
     name: 'corecast_forecasts_total',
     help: 'Forecasts by the step of the fallback chain that made them',
     labelNames: ['source'],
-    registers,
-  });
-  const coverage = new Gauge({
-    name: 'corecast_forecast_coverage_ratio',
-    help: 'Share of outcomes at or below the 0.9 quantile of their forecast, by seconds after the start',
-    labelNames: ['horizon'],
     registers,
   });
   const repaired = new Counter({
@@ -95,10 +89,6 @@ export function createMetrics(registry: Registry, source: GaugeSource, version: 
     },
     reserved: (seconds) => reserve.observe(seconds),
     forecast: (from) => forecasts.inc({ source: from }),
-    coverage: (horizon, share) => {
-      const span = HORIZONS[horizon];
-      if (span !== undefined) coverage.set({ horizon: `${span.fromS}-${span.toS}` }, share);
-    },
     repairedThreads: (count) => repaired.inc(count),
     missedTicks: (count) => missed.inc(count),
     droppedSamples: (count) => dropped.inc(count),

@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { Window } from 'happy-dom';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Coverage } from '../../src/forecast/calibration-coverage.js';
 import { createMetrics } from '../../src/http/metrics.js';
 import { PAGE } from '../../src/http/page.js';
 import { type HttpServer, startHttpServer } from '../../src/http/server.js';
@@ -159,6 +160,26 @@ describe('the status page', () => {
   });
 });
 
+const QUIET = { modelId: '', running: false, horizon: 1, recentObserved: 50, factor: 1 } as const;
+const COVERAGE: readonly Coverage[] = [
+  {
+    ...{ ...QUIET, source: 'lstm', modelId: 'm1', class: 'x264/heavy', quantile: 0.9 },
+    ...{ observed: 100, covered: 92, recentCovered: 44, factor: 1.25 },
+  },
+  {
+    ...{ ...QUIET, source: 'cost_table', class: 'x265/light', quantile: 0.9 },
+    ...{ observed: 100, covered: 90, recentCovered: 45 },
+  },
+  {
+    ...{ ...QUIET, source: 'cost_table', class: 'x265/light', quantile: 0.5 },
+    ...{ observed: 100, covered: 50, recentCovered: 25 },
+  },
+  {
+    ...{ ...QUIET, source: 'cost_table', class: 'x265/light', quantile: 0.9, horizon: 0 },
+    ...{ observed: 0, covered: 0, recentCovered: 0, recentObserved: 0 },
+  },
+];
+
 describe('metrics', () => {
   it('carry the prefix and a unit, and say what the daemon told and is', async () => {
     const metrics = createMetrics(
@@ -170,6 +191,13 @@ describe('metrics', () => {
         channelCores: () => 1.25,
         model: () => ({ id: 'm1', origin: 'baseline', trainedMs: 1_700_000_000_000 }),
         admissionOpen: () => true,
+        coverage: () => COVERAGE,
+        drift: () => ({
+          alarms: [
+            { source: 'lstm', modelId: 'm1', family: 'x264', level: 1, sinceMs: 0, reason: 'too many above' },
+          ],
+          raised: { 1: 3, 2: 1 },
+        }),
       },
       '0.1.0',
     );
@@ -177,8 +205,6 @@ describe('metrics', () => {
     metrics.decided('REFUSED', ['CPU_SHORT', 'HOST_LOAD']);
     metrics.reserved(0.004);
     metrics.forecast('lstm');
-    metrics.coverage(1, 0.91);
-    metrics.coverage(9, 0.5);
     metrics.repairedThreads(3);
     metrics.missedTicks(1);
     metrics.droppedSamples(5);
@@ -194,6 +220,14 @@ describe('metrics', () => {
       'corecast_reserve_duration_seconds_count 1',
       'corecast_forecasts_total{source="lstm"} 1',
       'corecast_forecast_coverage_ratio{horizon="10-60"} 0.91',
+      'corecast_calibration_coverage_ratio{source="lstm",class="x264/heavy",horizon="10-60",quantile="0.9"} 0.92',
+      'corecast_calibration_recent_coverage_ratio{source="lstm",class="x264/heavy",horizon="10-60",quantile="0.9"} 0.88',
+      'corecast_calibration_factor_ratio{source="lstm",class="x264/heavy",horizon="10-60",quantile="0.9"} 1.25',
+      'corecast_calibration_outcomes{source="cost_table",class="x265/light",horizon="10-60"} 100',
+      'corecast_drift_level{source="lstm",family="x264"} 1',
+      'corecast_drift_level{source="cost_table",family="x265"} 0',
+      'corecast_drift_alarms_total{action="widened"} 3',
+      'corecast_drift_alarms_total{action="left_out"} 1',
       'corecast_repaired_threads_total 3',
       'corecast_monitor_missed_ticks_total 1',
       'corecast_history_dropped_samples_total 5',
@@ -206,6 +240,7 @@ describe('metrics', () => {
       expect(text.split('\n')).toContain(line);
     }
     expect(text).not.toMatch(/^corecast_host_busy_ratio \d/m);
+    expect(text).not.toContain('horizon="0-10"');
     const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);
     expect(names.filter((name) => !name?.startsWith('corecast_'))).toEqual([]);
   });
