@@ -236,7 +236,8 @@ test('each horizon is observed once, when it is over, with its mean demand; at t
   seconds(4, { cores: 1.5, speed: 1 });
   expect(observed).toEqual([]);
   seconds(1, { cores: 1.5, speed: 1 });
-  expect(observed).toEqual([{ id: 'r1', signature, forecast, horizon: 0, demandCores: 1 }]);
+  const source = 'news';
+  expect(observed).toEqual([{ id: 'r1', source, signature, forecast, horizon: 0, demandCores: 1 }]);
   seconds(30, { cores: 2, speed: 1 });
   await recorder.end('r1');
   expect(observed.map(({ horizon, demandCores }) => [horizon, demandCores])).toEqual([
