@@ -35,7 +35,7 @@ export interface Session {
 
 export interface SessionInputs {
   readonly batch: number;
-  /** [batch, WINDOW_STEPS, SEQUENCE_FEATURES] */
+  /** [batch, steps, sequence features] */
   readonly sequence: Float32Array;
   /** [batch, static features] */
   readonly statics: Float32Array;
@@ -148,7 +148,10 @@ function checkOutput(card: ModelCard, output: Float32Array, batch: number): void
  * Since 1.30 it reports its use to its maker over the network and keeps a database for that in $HOME; a host's daemon
  * tells nobody anything. It reads the variable once, when it starts.
  */
-export const onnxSession: SessionFactory = async (onnx, card) => {
+export const onnxSession = async (
+  onnx: Uint8Array,
+  { shape }: Pick<ModelCard, 'shape'>,
+): Promise<Session> => {
   process.env['ORT_DISABLE_TELEMETRY'] = '1';
   const { InferenceSession, Tensor } = require('onnxruntime-node') as typeof import('onnxruntime-node');
   const session = await InferenceSession.create(onnx, {
@@ -174,12 +177,8 @@ export const onnxSession: SessionFactory = async (onnx, card) => {
   return {
     async run({ batch, sequence, statics }) {
       const outputs = await session.run({
-        [ONNX_INPUT_SEQUENCE]: new Tensor('float32', sequence, [
-          batch,
-          WINDOW_STEPS,
-          SEQUENCE_FEATURES.length,
-        ]),
-        [ONNX_INPUT_STATIC]: new Tensor('float32', statics, [batch, card.shape.staticFeatures]),
+        [ONNX_INPUT_SEQUENCE]: new Tensor('float32', sequence, [batch, shape.steps, shape.sequenceFeatures]),
+        [ONNX_INPUT_STATIC]: new Tensor('float32', statics, [batch, shape.staticFeatures]),
       });
       const output = outputs[ONNX_OUTPUT];
       if (!(output?.data instanceof Float32Array)) throw new Error(`${ONNX_OUTPUT} is not float32`);
