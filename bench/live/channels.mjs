@@ -71,8 +71,8 @@ const ENCODERS = [
     weight: 7,
     options: [
       ['-usage', 'realtime', '-cpu-used', '8'],
-      ['-usage', 'realtime', '-cpu-used', '9'],
       ['-usage', 'realtime', '-cpu-used', '7', '-lag-in-frames', '0'],
+      ['-usage', 'realtime', '-cpu-used', '8', '-aq-mode', '3', '-tile-columns', '1'],
     ],
     rates: (bits) => [bitrate(bits)],
   },
