@@ -79,6 +79,8 @@ export interface CorecastClient {
   readonly recordRun: Method<history.HistoryServiceDefinition, 'RecordRun'>;
   listRuns(request: ListRunsRequest, options?: CallOptions): AsyncIterable<ListRunsResponse__Output>;
   readonly listModels: Models<'ListModels'>;
+  readonly listModelSteps: Models<'ListModelSteps'>;
+  readonly getModelReport: Models<'GetModelReport'>;
   trainModel(request: TrainModelRequest, options?: CallOptions): AsyncIterable<TrainModelResponse__Output>;
   readonly promoteModel: Models<'PromoteModel'>;
   readonly rollbackModel: Models<'RollbackModel'>;
@@ -141,6 +143,8 @@ export async function connect(options: ConnectOptions): Promise<CorecastClient> 
     recordRun: (request, o) => call(o, (g, done) => histories.get().recordRun(request, g, done)),
     listRuns: (request, o) => stream(o, () => histories.get().listRuns(request)),
     listModels: (request, o) => call(o, (g, done) => models.get().listModels(request, g, done)),
+    listModelSteps: (request, o) => call(o, (g, done) => models.get().listModelSteps(request, g, done)),
+    getModelReport: (request, o) => call(o, (g, done) => models.get().getModelReport(request, g, done)),
     trainModel: (request, o) => stream(o, () => models.get().trainModel(request)),
     promoteModel: (request, o) => call(o, (g, done) => models.get().promoteModel(request, g, done)),
     rollbackModel: (request, o) => call(o, (g, done) => models.get().rollbackModel(request, g, done)),

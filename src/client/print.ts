@@ -86,6 +86,19 @@ export function time(unixMs: number): string {
   return unixMs === 0 ? '-' : new Date(unixMs).toISOString().replace('T', ' ').slice(0, 19);
 }
 
+/** "45 s", "12 min", "3.5 h". */
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5_400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** How long ago something was, in its largest unit: "3 d". */
+export function ago(ms: number): string {
+  const minutes = Math.max(0, ms) / 60_000;
+  if (minutes < 90) return `${Math.round(minutes)} min`;
+  return minutes < 48 * 60 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
+}
+
 /** "RESERVATION_STATE_ACTIVE" without its prefix, in lower case. */
 export function word(value: string, prefix: string): string {
   return value.replace(`${prefix}_`, '').toLowerCase();

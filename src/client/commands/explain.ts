@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { isCorecastError } from '../../lib/errors.js';
-import { printJson, printLine } from '../print.js';
+import { printJson, printLine, time } from '../print.js';
 import { printDecision, printUsage } from '../print-decision.js';
 import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
 
@@ -26,6 +26,11 @@ export function addExplainCommand(program: Command): void {
       });
       if (options.json === true) return printJson(answer);
       if (answer.decision !== null) printDecision(answer.decision);
+      if (answer.modelStep !== null) {
+        const { inUseId, atMs, by, reason } = answer.modelStep;
+        printLine();
+        printLine(`model      ${inUseId}, in use since ${time(atMs)} by ${by}: ${reason}`);
+      }
       if (answer.usage !== null) {
         printLine();
         printUsage(answer.usage);

@@ -1,20 +1,77 @@
 import type { Command } from 'commander';
 import type { Model__Output } from '../../rpc/generated/corecast/v1/Model.js';
+import type { ModelScore__Output } from '../../rpc/generated/corecast/v1/ModelScore.js';
+import type { ModelStep__Output } from '../../rpc/generated/corecast/v1/ModelStep.js';
 import { integer } from '../arguments.js';
-import { printJson, printLine, table, time } from '../print.js';
-import { progressBar } from '../progress-bar.js';
+import { ago, printJson, printLine, table, time } from '../print.js';
 import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
 
 export function addModelsCommand(program: Command): void {
   const models = program.command('models').description('The forecast models on this host.');
-  withDaemonOptions(models.command('list').description('Models with their errors on unseen data.'))
+  addList(models);
+  addHistory(models);
+  addReport(models);
+  addPromote(models);
+  addRollback(models);
+}
+
+function addList(models: Command): void {
+  withDaemonOptions(
+    models.command('list').description('Models, what state they are in and why, and how wrong they are.'),
+  )
+    .option('--scores', 'also how each compares with other methods on its unseen data')
     .addHelpText('after', '\nExample:\n  corecast models list')
-    .action(async (options: DaemonOptions) => {
+    .action(async (options: DaemonOptions & { scores?: boolean }) => {
       const answer = await withDaemon(options, (client) => client.listModels({}));
       if (options.json === true) return printJson(answer);
-      for (const model of answer.models) printModel(model);
-      if (answer.models.length === 0) printLine('no models');
+      if (answer.models.length === 0) return printLine('no models');
+      printLine(modelTable(answer.models, Date.now()));
+      printLine();
+      for (const model of answer.models) if (model.why !== '') printLine(`${model.id}: ${model.why}`);
+      if (options.scores !== true) return;
+      for (const model of answer.models) printScores(model);
     });
+}
+
+function addHistory(models: Command): void {
+  withDaemonOptions(
+    models
+      .command('history')
+      .description('What happened to the models, and why: trainings, trials, promotions, rollbacks.')
+      .argument('[id]', 'of one model only'),
+  )
+    .option('--limit <n>', 'the newest so many', integer(1, 2_000), 30)
+    .addHelpText('after', '\nExample:\n  corecast models history')
+    .action(async (modelId: string | undefined, options: DaemonOptions & { limit: number }) => {
+      const answer = await withDaemon(options, (client) =>
+        client.listModelSteps({ modelId: modelId ?? '', limit: options.limit }),
+      );
+      if (options.json === true) return printJson(answer);
+      if (answer.steps.length === 0) return printLine('nothing happened yet');
+      printLine(stepTable(answer.steps));
+    });
+}
+
+function addReport(models: Command): void {
+  withDaemonOptions(
+    models
+      .command('report')
+      .description('One self-contained page about a model, with plots.')
+      .argument('<id>', 'from `models list`')
+      .requiredOption('--html <file>', 'where to write it'),
+  )
+    .addHelpText('after', '\nExample:\n  corecast models report lstm-4d1f6beea006 --html report.html')
+    .action(async (modelId: string, options: DaemonOptions & { html: string }) => {
+      const answer = await withDaemon(options, (client) => client.getModelReport({ modelId }));
+      const { reportPage } = await import('../report/page.js');
+      const { writeFile } = await import('node:fs/promises');
+      await writeFile(options.html, reportPage(answer, Date.now()));
+      if (options.json === true) return printJson({ modelId, file: options.html });
+      printLine(`written: ${options.html}`);
+    });
+}
+
+function addPromote(models: Command): void {
   withDaemonOptions(
     models.command('promote').description('Puts a model in use.').argument('<id>', 'from `models list`'),
   )
@@ -24,6 +81,9 @@ export function addModelsCommand(program: Command): void {
       if (options.json === true) return printJson({ model });
       printLine(`in use: ${model?.id ?? modelId}`);
     });
+}
+
+function addRollback(models: Command): void {
   withDaemonOptions(models.command('rollback').description('Back to the model that was in use before.'))
     .addHelpText('after', '\nExample:\n  corecast models rollback')
     .action(async (options: DaemonOptions) => {
@@ -33,70 +93,71 @@ export function addModelsCommand(program: Command): void {
     });
 }
 
-interface TrainOptions extends DaemonOptions {
-  readonly seed?: number;
-  readonly epochs?: number;
-}
-
-export function addTrainCommand(program: Command): void {
-  withDaemonOptions(
-    program
-      .command('train')
-      .summary('retrain the forecast on this host’s history')
-      .description(
-        'Trains a candidate at idle priority; it is used only if it beats the model in use on unseen data.',
-      ),
-  )
-    .option(
-      '--seed <n>',
-      'the same seed and history give the same model',
-      integer(0, Number.MAX_SAFE_INTEGER),
-    )
-    .option('--epochs <n>', 'most passes over the data (default: the daemon’s)', integer(1, 10_000))
-    .addHelpText('after', '\nExample:\n  corecast train')
-    .action(async (options: TrainOptions) => {
-      const bar = await progressBar('training', options.json !== true);
-      let last: { model: Model__Output | null; promoted: boolean; reason: string } | undefined;
-      try {
-        await withDaemon(options, async (client) => {
-          for await (const step of client.trainModel({
-            seed: options.seed ?? 0,
-            maxEpochs: options.epochs ?? 0,
-          })) {
-            const { epoch, maxEpochs, validationLoss, remainingSeconds, model, promoted, reason } = step;
-            bar.update(
-              epoch,
-              maxEpochs,
-              `loss ${validationLoss.toFixed(4)}, ${Math.round(remainingSeconds)} s left at most`,
-            );
-            if (model !== null) last = { model, promoted, reason };
-          }
-        });
-      } finally {
-        bar.stop();
-      }
-      if (options.json === true) return printJson(last ?? {});
-      if (last?.model) {
-        printModel(last.model);
-        printLine(`${last.promoted ? 'now in use' : 'not used'}: ${last.reason}`);
-      }
-    });
-}
-
-function printModel(model: Model__Output): void {
-  printLine(
-    `${model.inUse ? '*' : ' '} ${model.id}  ${model.origin}, ${time(model.trainedMs)}, ${model.trainingRuns} runs`,
-  );
-  if (model.note !== '') printLine(`    ${model.note}`);
-  if (model.scores.length === 0) return;
-  const scores = table(
+/** Errors on unseen data; those on live channels, where there are any, after a slash. */
+export function modelTable(models: readonly Model__Output[], nowMs: number): string {
+  const both = (of: (score: ModelScore__Output) => string) => (model: Model__Output) => {
+    const own = model.scores.find(({ method }) => method === 'lstm');
+    const test = own === undefined ? '-' : of(own);
+    return model.live === null ? test : `${test} / ${of(model.live)}`;
+  };
+  return table(
     [
-      { title: '    METHOD', value: (s) => `    ${s.method}` },
-      { title: 'MAPE', value: (s) => `${s.mapePercent.toFixed(1)} %`, right: true },
-      { title: 'PINBALL 0.9', value: (s) => s.pinball90.toFixed(4), right: true },
-      { title: 'BELOW 0.9', value: (s) => `${(s.coverage90 * 100).toFixed(1)} %`, right: true },
+      { title: 'MODEL', value: ({ id }) => id },
+      { title: 'STATE', value: ({ state }) => state.replace('_', ' ') },
+      { title: 'ORIGIN', value: ({ origin }) => origin },
+      { title: 'AGE', value: ({ trainedMs }) => ago(nowMs - trainedMs), right: true },
+      {
+        title: 'RUNS',
+        value: ({ trainingRuns, validationRuns }) => String(trainingRuns + validationRuns),
+        right: true,
+      },
+      {
+        title: 'MAPE %',
+        value: both(({ mapePercent }) => mapePercent.toFixed(1)),
+        right: true,
+      },
+      { title: 'PINBALL 0.9', value: both(({ pinball90 }) => pinball90.toFixed(4)), right: true },
+      { title: 'COVERED %', value: both(({ coverage90 }) => (100 * coverage90).toFixed(0)), right: true },
     ],
-    model.scores,
+    models,
   );
-  printLine(scores);
+}
+
+function stepTable(steps: readonly ModelStep__Output[]): string {
+  return table(
+    [
+      { title: 'WHEN', value: ({ atMs }) => time(atMs) },
+      { title: 'STEP', value: ({ kind }) => kind.replace('_', ' ') },
+      { title: 'MODEL', value: ({ modelId }) => modelId || '-' },
+      { title: 'BY', value: ({ by }) => by },
+      { title: 'WHY', value: ({ reason, data, seed }) => `${reason}${madeFrom(data, seed)}`, wrap: true },
+    ],
+    steps,
+  );
+}
+
+function madeFrom(data: ModelStep__Output['data'], seed: number): string {
+  if (data === null) return '';
+  const { runs, sources, fromMs, toMs, hash } = data;
+  const day = (ms: number) => time(ms).slice(0, 10);
+  return ` [${runs} runs of ${sources} sources, ${day(fromMs)} to ${day(toMs)}, seed ${seed}, data ${hash.slice(0, 12)}]`;
+}
+
+function printScores(model: Model__Output): void {
+  printLine();
+  printLine(`${model.id}: ${model.note}`);
+  if (model.scores.length === 0) return;
+  printLine(scoreTable(model.scores));
+}
+
+export function scoreTable(scores: readonly ModelScore__Output[]): string {
+  return table(
+    [
+      { title: 'METHOD', value: ({ method }) => method },
+      { title: 'MAPE', value: ({ mapePercent }) => `${mapePercent.toFixed(1)} %`, right: true },
+      { title: 'PINBALL 0.9', value: ({ pinball90 }) => pinball90.toFixed(4), right: true },
+      { title: 'BELOW 0.9', value: ({ coverage90 }) => `${(coverage90 * 100).toFixed(1)} %`, right: true },
+    ],
+    scores,
+  );
 }
