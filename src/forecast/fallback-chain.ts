@@ -8,14 +8,14 @@ import { costTableForecast, ownUsageForecast } from './fallback.js';
 import type { Forecast, ForecastQuery } from './forecast.js';
 import { createNearestRuns } from './nearest.js';
 import type { Signature } from './signature.js';
-import type { SpeedFactor } from './speed-factor.js';
 
 export interface FallbackOptions {
   readonly history: Pick<History, 'runs'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly calibration: Pick<Calibration, 'drifting'>;
-  readonly speed: () => SpeedFactor;
+  /** The host's factor on the cost table's estimate of a channel. */
+  readonly speed: (signature: Signature) => number;
 }
 
 const INDEX_SPANS_DAYS = [1, 7, 36_500];
@@ -48,7 +48,8 @@ export class FallbackChain {
       if (own !== undefined) return own;
       const near = this.#byNearest(query, cpuCount, why);
       if (!('why' in near)) return near;
-      return costTableForecast(query, cpuCount, this.#options.speed().costTable, [...why, near.why]);
+      const factor = this.#options.speed(query.signature);
+      return costTableForecast(query, cpuCount, factor, [...why, near.why]);
     });
   }
 
@@ -60,7 +61,7 @@ export class FallbackChain {
     if (source === 'cost_table' || calibration?.running === true) return [];
     const query = { signature, host: [], candidates: [cpuCount], schedulableCpus: cpuCount };
     const near = source === 'lstm' ? this.#nearest.forecast(query, cpuCount, []) : { why: 'it was used' };
-    const table = costTableForecast(query, cpuCount, this.#options.speed().costTable, []);
+    const table = costTableForecast(query, cpuCount, this.#options.speed(signature), []);
     return 'why' in near ? [table] : [near, table];
   }
 

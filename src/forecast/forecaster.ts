@@ -112,7 +112,7 @@ class ChainForecaster implements HostForecaster {
       clock: options.clock,
       log: this.#log,
       calibration: this.#calibration,
-      speed: () => this.#speed.current(),
+      speed: (signature) => this.#speed.factorFor('costTable', signature),
     });
     this.indexed = this.#fallback.indexed;
   }
@@ -137,19 +137,9 @@ class ChainForecaster implements HostForecaster {
     if (run.origin !== 'calibration') return;
     const demand = meanDemand(run);
     if (demand === undefined) return;
-    const expected = costTableDemand(run.signature);
-    this.#speed.add('costTable', demand / expected);
-    const model = this.#options.registry.inUse();
-    if (model?.card.origin === 'baseline') {
-      try {
-        this.#speed.add('baseline', demand / (await medianDemand(model, run)), model.card.id);
-      } catch (error) {
-        this.#log.warn(
-          { run: run.id, error: messageOf(error) },
-          'the baseline cannot be compared with a run',
-        );
-      }
-    }
+    const costTable = demand / costTableDemand(run.signature);
+    const baseline = await this.#baselineRatio(run, demand);
+    this.#speed.add({ signature: run.signature, costTable, ...(baseline && { baseline }) });
     await this.#save(SPEED_FACT, this.#speed.state());
   }
 
@@ -222,6 +212,18 @@ class ChainForecaster implements HostForecaster {
     }
   }
 
+  /** Measured over expected demand, where a baseline is in use: only it needs the host's factor. */
+  async #baselineRatio(run: Run, demand: number): Promise<{ id: string; ratio: number } | undefined> {
+    const model = this.#options.registry.inUse();
+    if (model?.card.origin !== 'baseline') return undefined;
+    try {
+      return { id: model.card.id, ratio: demand / (await medianDemand(model, run)) };
+    } catch (error) {
+      this.#log.warn({ run: run.id, error: messageOf(error) }, 'the baseline cannot be compared with a run');
+      return undefined;
+    }
+  }
+
   /** One batched run for all candidates. */
   async #infer(model: Model, query: ForecastQuery): Promise<Forecast[]> {
     const { timeoutMs, clock } = this.#options;
@@ -241,7 +243,7 @@ class ChainForecaster implements HostForecaster {
   }
 
   #decode(card: ModelCard, query: ForecastQuery, output: Float32Array): Forecast[] {
-    const factor = card.origin === 'baseline' ? this.#speed.current().baseline : 1;
+    const factor = card.origin === 'baseline' ? this.#speed.factorFor('baseline', query.signature) : 1;
     const expectedCores = costTableDemand(query.signature) * factor;
     const notes = factor === 1 ? [] : [`speed factor ${factor.toFixed(2)}`];
     return query.candidates.map((cpuCount, i) =>

@@ -13,3 +13,9 @@ export function seededRandom(seed: number): () => number {
 export function uniform(random: () => number, length: number, size: number): Float32Array {
   return Float32Array.from({ length }, () => (2 * random() - 1) * size);
 }
+
+/** Standard normal numbers (Box and Muller). */
+export function seededNormal(seed: number): () => number {
+  const random = seededRandom(seed);
+  return () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}

