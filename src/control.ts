@@ -1,7 +1,8 @@
 import type { Channels } from './channels.js';
 import type { Learning } from './feedback/learning.js';
 import type { Recorder } from './feedback/recorder.js';
-import type { Forecast, Forecaster } from './forecast/forecast.js';
+import type { Forecast } from './forecast/forecast.js';
+import type { HostForecaster } from './forecast/forecaster.js';
 import type { Signature } from './forecast/signature.js';
 import type { History, SeriesQuery } from './history/history.js';
 import type { Run } from './history/records.js';
@@ -12,6 +13,7 @@ import type { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import type { Reservations } from './reservation/reservations.js';
 import type {
+  CalibrationView,
   ChannelRequest,
   Control,
   Directive,
@@ -32,7 +34,7 @@ export interface ControlParts {
   readonly recorder: Recorder;
   readonly monitor: Monitor;
   readonly history: History;
-  readonly forecaster: Forecaster;
+  readonly forecaster: HostForecaster;
   readonly ingress: IngressReports;
   /** Resolves at the monitor's first sample: nobody is admitted to a host that was not looked at. */
   readonly measured: Promise<void>;
@@ -167,7 +169,16 @@ async function hostView(parts: ControlParts): Promise<HostView> {
     forecast: await hostForecast(parts, topology),
     admissionClosedReason: parts.closedReason(),
     ingress: parts.ingress.current(),
+    calibration: calibrationView(parts.forecaster),
   };
+}
+
+function calibrationView(forecaster: HostForecaster): CalibrationView {
+  const coverage = forecaster.coverage().filter(({ quantile }) => quantile === 0.9);
+  const outcomes = coverage.reduce((sum, { recentObserved }) => sum + recentObserved, 0);
+  const covered = coverage.reduce((sum, { recentCovered }) => sum + recentCovered, 0);
+  const { alarms } = forecaster.drift();
+  return { outcomes, coverage90: outcomes === 0 ? 0 : covered / outcomes, alarms };
 }
 
 async function hostForecast(

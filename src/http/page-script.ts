@@ -66,8 +66,14 @@ export const PAGE_SCRIPT = `
       list.push([bits(load.ingressBps), 'ingress']);
       list.push([percent(load.cpuPressure), 'of 10 s some task waited for CPU']);
     }
-    byId('tiles').replaceChildren(...list.map(([value, label]) => {
-      const tile = element('div', 'tile');
+    const { outcomes, coverage90, alarms } = view.calibration;
+    if (outcomes) list.push([percent(coverage90), 'of ' + outcomes + ' outcomes within their 0.9 forecast']);
+    for (const alarm of alarms) {
+      const what = alarm.level === 2 ? 'left out' : 'widened';
+      list.push([alarm.family + ' ' + what, alarm.source + ' drifts: ' + alarm.reason, 'warn']);
+    }
+    byId('tiles').replaceChildren(...list.map(([value, label, state]) => {
+      const tile = element('div', 'tile' + (state ? ' ' + state : ''));
       tile.append(element('b', '', value), element('span', '', label));
       return tile;
     }));

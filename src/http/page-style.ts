@@ -27,6 +27,7 @@ td.warn span { background: var(--warn-bg); color: var(--warn); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1rem 0 .75rem; }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem .9rem; }
 .tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; font-weight: 600; }
+.tile.warn b { color: var(--warn); }
 .tile span { color: var(--dim); font-size: .8rem; }
 .card { margin-bottom: .75rem; }
 #trend { display: block; width: 100%; height: 6rem; }

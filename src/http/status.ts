@@ -3,7 +3,7 @@ import { formatCpuset } from '../lib/cpuset.js';
 import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { ReservationState } from '../reservation/reservation.js';
-import type { ChannelUsage, Control, HostView } from '../rpc/control.js';
+import type { CalibrationView, ChannelUsage, Control, HostView } from '../rpc/control.js';
 
 const TREND_MS = 600_000;
 const TREND_STEP_MS = 10_000;
@@ -29,6 +29,8 @@ export interface StatusView {
     readonly memoryTotalBytes: number;
     readonly ingressBps: number;
   } | null;
+  /** How well forecasts kept their word lately, and the drift alarms that stand. */
+  readonly calibration: CalibrationView;
   /** Forecast host load by span; null without a forecast. */
   readonly forecast: readonly { fromS: number; toS: number; q50: number; q90: number }[] | null;
   readonly reservedMilli: number;
@@ -96,6 +98,7 @@ export async function statusView(control: StatusSource, clock: Clock, log: Log):
     cpuModel: host.cpuModel,
     admissionClosedReason: host.admissionClosedReason,
     load: loadOf(host),
+    calibration: host.calibration,
     forecast: forecastOf(host),
     reservedMilli: host.topology.schedulable.reduce(
       (sum, cpu) => sum + (host.reservedMilli.get(cpu) ?? 0),

@@ -1,5 +1,6 @@
 import type { Decision } from '../balancer/decision.js';
 import type { ModelStep } from '../feedback/model-step.js';
+import type { DriftAlarm } from '../forecast/calibration.js';
 import type { ModelEvidence } from '../forecast/evidence.js';
 import type { Forecast, Quantiles } from '../forecast/forecast.js';
 import type { ModelCard, ModelScore } from '../forecast/network.js';
@@ -118,6 +119,15 @@ export interface HostView {
   readonly forecast: Forecast | undefined;
   readonly admissionClosedReason: string;
   readonly ingress: readonly IngressReport[];
+  readonly calibration: CalibrationView;
+}
+
+/** How well forecasts kept their word lately. */
+export interface CalibrationView {
+  readonly outcomes: number;
+  /** Share 0-1 of them at or below the 0.9 quantile; 0 while there are none. */
+  readonly coverage90: number;
+  readonly alarms: readonly DriftAlarm[];
 }
 
 export interface ModelInfo {

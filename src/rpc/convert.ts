@@ -164,6 +164,7 @@ export function toHost(
     admissionClosed: view.admissionClosedReason !== '',
     admissionClosedReason: view.admissionClosedReason,
     ingress: [...view.ingress],
+    calibration: { ...view.calibration, alarms: [...view.calibration.alarms] },
   };
 }
 

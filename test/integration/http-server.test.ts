@@ -139,6 +139,15 @@ describe('the status page', () => {
     expect(page.querySelector('.cpu.off')?.textContent).toBe('3');
   });
 
+  it('tells how well forecasts keep their word, and which drift', async () => {
+    const tiles = (await shown()).querySelector('#tiles')!;
+    expect(tiles.textContent).toContain('91 %of 132 outcomes within their 0.9 forecast');
+    const warning = tiles.querySelector('.tile.warn')!;
+    expect(warning.textContent).toBe(
+      'x264 widenedlstm drifts: 7 of the last 9 outcomes at 10-60 s were above',
+    );
+  });
+
   it('says so when there are no channels, no samples, or no admission', async () => {
     control.admissionClosedReason = 'drain';
     const page = await shown();

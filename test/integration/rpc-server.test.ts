@@ -294,6 +294,10 @@ describe('the RPC server over a unix socket', () => {
     expect(host.ingress).toMatchObject([report]);
     expect(host.ingress[0]?.atMs).toBeGreaterThan(1_700_000_000_000);
     expect(host.cpus[1]).toMatchObject({ reservedMilli: 400, online: true, housekeeping: false });
+    expect(host.calibration).toMatchObject({
+      ...{ outcomes: 132, coverage90: 0.91 },
+      alarms: [{ source: 'lstm', modelId: 'm1', family: 'x264', level: 1, sinceMs: 1_700_000_000_000 }],
+    });
     const bad = client.reportIngress({
       reports: [report, { ...report, bitrateBps: Number.POSITIVE_INFINITY }],
     });

@@ -155,6 +155,16 @@ export class MemoryControl implements Control {
       daemonVersion: '0.1.0',
       cpuModel: 'Four-CPU test host',
       speedFactor: 1.25,
+      calibration: {
+        outcomes: 132,
+        coverage90: 0.91,
+        alarms: [
+          {
+            ...{ source: 'lstm', modelId: 'm1', family: 'x264', level: 1, sinceMs: 1_700_000_000_000 },
+            reason: '7 of the last 9 outcomes at 10-60 s were above',
+          },
+        ],
+      },
       topology: {
         cpus: [0, 1, 2, 3].map((cpu) => ({
           cpu,

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { Calibration__Output } from '../../rpc/generated/corecast/v1/Calibration.js';
 import type { Cpu__Output } from '../../rpc/generated/corecast/v1/Cpu.js';
 import type { GetHostResponse__Output } from '../../rpc/generated/corecast/v1/GetHostResponse.js';
 import { bitsPerSecond, bytes, cores, percent, printJson, printLine, table } from '../print.js';
@@ -45,8 +46,18 @@ function printHost(host: GetHostResponse__Output): void {
       `forecast   ${horizon.fromSeconds}-${horizon.toSeconds} s: load ${percent(q50)}, below ${percent(q90)} nine times in ten`,
     );
   }
+  printCalibration(host.calibration);
   printLine();
   printLine(host.cpus.length > MOST_CPUS_LISTED ? groupTable(host.cpus) : cpuTable(host.cpus));
+}
+
+function printCalibration(calibration: Calibration__Output | null): void {
+  if (calibration === null || calibration.outcomes === 0) return;
+  const { outcomes, coverage90, alarms } = calibration;
+  const counted = outcomes === 1 ? 'the only outcome' : `the last ${outcomes} outcomes`;
+  printLine(`coverage   ${percent(coverage90)} of ${counted} at or below the 0.9 quantile of the forecast`);
+  for (const { level, family, source, reason } of alarms)
+    printLine(`drift      ${family} by ${source} ${level === 2 ? 'left out' : 'widened'}: ${reason}`);
 }
 
 function cpuTable(cpus: readonly Cpu__Output[]): string {
