@@ -158,7 +158,7 @@ function history(steps: readonly ModelStep__Output[]): Markup {
 <table><thead><tr><th>When (UTC)</th><th>Step</th><th>By</th><th>Why</th></tr></thead>
 <tbody>${steps.map(
     ({ atMs, kind, by, reason }) =>
-      html`<tr><td class="when">${time(atMs)}</td><td>${kind.replace('_', ' ')}</td><td>${by}</td><td>${reason}</td></tr>`,
+      html`<tr><td class="when">${time(atMs)}</td><td class="word">${kind.replace('_', ' ')}</td><td class="word">${by}</td><td class="why-text">${reason}</td></tr>`,
   )}</tbody></table></section>`;
 }
 

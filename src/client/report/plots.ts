@@ -20,12 +20,13 @@ export function forecastAgainstActual(dots: readonly Dot[]): string {
   const high = Math.max(...dots.flatMap(({ actual, q50 }) => [actual, q50]));
   const origins = ORIGINS.filter((origin) => dots.some((dot) => dot.origin === origin));
   const ends = [low, high].map((at) => ({ at }));
+  const ticks = ticksBetween(low, high);
   return draw({
     width: WIDTH,
     height: origins.length === 1 ? 460 : 380,
     marginLeft: 48,
-    x: { type: 'log', label: FORECAST, grid: true, domain: [low, high], ...logTicks(low, high) },
-    y: { type: 'log', label: ACTUAL, grid: true, domain: [low, high], ...logTicks(low, high) },
+    x: { type: 'log', label: FORECAST, domain: [low, high] },
+    y: { type: 'log', label: ACTUAL, domain: [low, high] },
     fx: { label: null, domain: origins },
     color: {
       legend: true,
@@ -33,6 +34,8 @@ export function forecastAgainstActual(dots: readonly Dot[]): string {
       domain: [...new Set(dots.map(({ encoder }) => encoder))].sort(),
     },
     marks: [
+      ...labelled('x', ticks),
+      ...labelled('y', ticks),
       Plot.line(ends, { x: 'at', y: 'at', stroke: 'currentColor', strokeOpacity: 0.6 }),
       Plot.dot(dots as Dot[], {
         x: 'q50',
@@ -59,7 +62,7 @@ export function coverageBySpan(shares: readonly Share[], spans: readonly string[
       domain: ORIGINS.filter((origin) => shares.some((each) => each.origin === origin)),
       axis: null,
     },
-    fx: { label: 'seconds after the start', domain: [...spans], padding: 0.2 },
+    fx: { label: 'seconds after the start', labelArrow: 'none', domain: [...spans], padding: 0.2 },
     y: {
       label: 'outcomes at or below the 0.9 quantile, %',
       domain: [Math.min(50, Math.floor(10 * Math.min(...shares.map(({ low }) => low))) * 10), 100],
@@ -127,7 +130,7 @@ export function errorByEncoder(errors: readonly EncoderError[]): string {
         x: 'mapePercent',
         y: 'origin',
         fy: 'encoder',
-        text: ({ mapePercent, outcomes }: EncoderError) => `${mapePercent.toFixed(1)} % of ${outcomes}`,
+        text: ({ mapePercent, outcomes }: EncoderError) => `${mapePercent.toFixed(1)} %, n = ${outcomes}`,
         dx: 5,
         textAnchor: 'start',
       }),
@@ -146,7 +149,7 @@ export function trainingCurve(epochs: readonly Epoch__Output[], kept: number): s
     height: 300,
     marginLeft: 56,
     x: { label: 'epoch', domain: [0, Math.max(...epochs.map(({ epoch }) => epoch))] },
-    y: { type: 'log', label: 'mean pinball loss', grid: true, ticks: 6, tickFormat: '~g' },
+    y: { label: 'mean pinball loss', grid: true },
     color: { legend: true, domain: [...PARTS], range: ORIGIN_COLOURS },
     marks: [
       Plot.ruleX([kept], { stroke: 'currentColor', strokeDasharray: '5 4' }),
@@ -168,18 +171,33 @@ const PARTS = ['training part', 'validation part'] as const;
 function draw(options: Plot.PlotOptions): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const style = { background: 'none', fontSize: '12px' };
-  return Plot.plot({ ...options, style, document } as Plot.PlotOptions).outerHTML;
+  // Room for the label of the axis below its ticks.
+  const drawn = Plot.plot({
+    marginTop: 28,
+    marginBottom: 44,
+    ...options,
+    style,
+    document,
+  } as Plot.PlotOptions);
+  return drawn.outerHTML;
 }
 
-/** 1, 2 and 5 of each decade: d3's own labels of a log axis run into one another. */
-function logTicks(low: number, high: number): { ticks: number[]; tickFormat: string } {
+/** 1, 2 and 5 of each decade. */
+function ticksBetween(low: number, high: number): number[] {
   const ticks: number[] = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++)
     for (const first of [1, 2, 5]) {
       const tick = Number(`${first}e${power}`);
       if (tick >= low && tick <= high) ticks.push(tick);
     }
-  return { ticks, tickFormat: '~g' };
+  return ticks;
+}
+
+/** Of a log axis every tick with its number: d3 would leave most out. */
+function labelled(axis: 'x' | 'y', ticks: number[]): Plot.Markish[] {
+  return axis === 'x'
+    ? [Plot.axisX(ticks, { text: String }), Plot.gridX(ticks)]
+    : [Plot.axisY(ticks, { text: String }), Plot.gridY(ticks)];
 }
 
 function short(x: number): string {

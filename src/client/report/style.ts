@@ -22,11 +22,13 @@ section > p { color: var(--soft); }
 .plot { overflow-x: auto; --plot-background: var(--page); }
 .plot figure { margin: 0; }
 .plot svg { max-width: 100%; height: auto; }
+.plot [class*="swatches"] { font-size: 13px !important; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th { text-align: left; font-weight: 600; color: var(--soft); }
-th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.when { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.why-text { overflow-wrap: anywhere; padding-right: 0; }
+.when, .word { white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.own td { font-weight: 600; }
 .hash code { font-size: 12px; overflow-wrap: anywhere; }
 section table + p { margin-top: 10px; }
