@@ -49,7 +49,7 @@ function ewmaError(series: readonly LoadSeries[], alpha: number, ahead: number):
   return sum;
 }
 
-/** Share of the mean square of the inputs that is added to the diagonal. */
+/** In variances of the inputs. */
 const PENALTIES = [1e-4, 1e-3, 1e-2, 0.1, 1, 10];
 const VALIDATION_FOLDS = 4;
 
@@ -99,9 +99,13 @@ function ridgeMoments(series: readonly LoadSeries[], ahead: number): Moments {
 /** The intercept, the last weight, is not penalised. */
 function solveRidge({ size, squares, products }: Moments, penalty: number): Float64Array {
   const matrix = squares.slice();
-  for (let i = 0; i < size - 1; i++) matrix[i * size + i]! *= 1 + penalty;
-  // A machine that never does anything leaves no square above zero.
-  for (let i = 0; i < size; i++) matrix[i * size + i]! += 1e-9;
+  const one = size - 1;
+  const count = squares[one * size + one]!;
+  for (let i = 0; i < one; i++) {
+    const variance = squares[i * size + i]! - squares[one * size + i]! ** 2 / count;
+    // Without the least of penalties, machines that never change could not be solved.
+    matrix[i * size + i]! += penalty * variance + 1e-6 * count;
+  }
   return solvePositive(matrix, products.slice());
 }
 
