@@ -89,9 +89,8 @@ export interface TrialVerdict {
   readonly reason: string;
 }
 
-/** Two-sided 5 % for a promotion, which is watched afterwards; one-sided 1 % for taking one back. */
-const Z_PROMOTE = 1.96;
-const Z_ROLLBACK = 2.33;
+/** Of equals that are looked at after every outcome, from the wanted ones to ENOUGH times as many, 5 % ever get so far. */
+const Z = 2.5;
 /** By how much the predecessor must have been better: an alarm that goes off for little is one that is switched off. */
 const ROLLBACK_MARGIN = 0.1;
 const ROLLBACK_COVERAGE = 0.05;
@@ -111,16 +110,14 @@ export function judgeShadow(tally: Tally, ageMs: number, terms: TrialTerms): Tri
   }
   const ratio = tally.beside.pinball / tally.served.pinball;
   const told = `${compared(tally)}, ${z.toFixed(1)} standard errors`;
-  if (ratio < 1 - MARGIN && z > Z_PROMOTE) {
+  if (ratio < 1 - MARGIN && z > Z) {
     const short = shortOfCoverage(tally);
     if (short === undefined) return { verdict: 'better', reason: `promoted: ${told}` };
     return { verdict: late ? 'over' : 'wait', reason: `not promoted: ${told}; ${short}` };
   }
-  const worse = ratio > 1 + MARGIN && z < -Z_PROMOTE;
+  const worse = ratio > 1 + MARGIN && z < -Z;
   if (worse || late || outcomes >= ENOUGH * terms.outcomes) {
-    const why = worse
-      ? 'it is worse'
-      : `${(100 * MARGIN).toFixed(0)} % and ${Z_PROMOTE} standard errors are needed`;
+    const why = worse ? 'it is worse' : `${(100 * MARGIN).toFixed(0)} % and ${Z} standard errors are needed`;
     return { verdict: 'over', reason: `not promoted: ${told}; ${why}` };
   }
   return { verdict: 'wait', reason: told };
@@ -135,13 +132,13 @@ export function judgeWatch(tally: Tally, ageMs: number, terms: TrialTerms): Tria
     return { verdict: late ? 'over' : 'wait', reason };
   }
   const told = compared(tally, 'the predecessor');
-  if (tally.served.pinball > tally.beside.pinball * (1 + ROLLBACK_MARGIN) && z > Z_ROLLBACK)
+  if (tally.served.pinball > tally.beside.pinball * (1 + ROLLBACK_MARGIN) && z > Z)
     return {
       verdict: 'better',
       reason: `rolled back: ${told}: it was better by ${z.toFixed(1)} standard errors`,
     };
   const [served, beside] = [coverage(tally.served), coverage(tally.beside)];
-  if (uncovered(served) > uncovered(beside) + ROLLBACK_COVERAGE && coverageZ > Z_ROLLBACK)
+  if (uncovered(served) > uncovered(beside) + ROLLBACK_COVERAGE && coverageZ > Z)
     return {
       verdict: 'better',
       reason: `rolled back: ${told}: it covered more by ${coverageZ.toFixed(1)} standard errors`,
