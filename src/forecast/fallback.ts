@@ -79,7 +79,7 @@ export function forecastOf(
       toS,
       demand,
       coreUsage: spreadOverCores(demand, cpuCount),
-      hostLoad: hostLoadForecast(host, added, schedulableCpus, toS),
+      hostLoad: hostLoadForecast(host, added, schedulableCpus),
     };
   });
   return { source, modelId: '', cpuCount, horizons, notes };

@@ -1,25 +1,48 @@
 import { clamp, ordered } from './decode.js';
 import type { HostState, Quantiles } from './forecast.js';
+import { mean } from './load-statistics.js';
 
 /**
- * The host's load without the network: what it was over the window, plus what is added. On host load, repeating the last
- * minute is hard to beat over the spans that a decision looks at; the spread grows with the square root of the horizon.
+ * The host's load without the network: its level over the window, plus what is added.
+ *
+ * Chosen on 300 machines (`npm run -s bench -- load --data planetlab_cpu.csv.gz`): from 12 steps, the mean load of the
+ * next 2, of 3-12 and of 13-60 steps on. With the window's lowest and highest step counted as their neighbours, one burst
+ * does not set the level: mean absolute error 3.39, 2.15 and 2.06 points, against 3.52, 2.21 and 2.08 of the plain mean
+ * and 5.2, 4.6 and 4.6 of the last step; the median is better for the next 2 steps only. The spans of a forecast are
+ * longer the farther ahead they lie, and the mean over a longer one strays less, which makes up for a level that moves:
+ * one spread does for all of them. It covers 0.91, 0.94 and 0.95 at 0.9, and 0.99 at 0.99.
  */
 export function hostLoadForecast(
-  window: readonly HostState[],
+  window: readonly Pick<HostState, 'busy'>[],
   added: Quantiles,
   schedulableCpus: number,
-  toS: number,
 ): Quantiles {
   const busy = window.map((state) => state.busy).filter(Number.isFinite);
-  const mean = busy.length === 0 ? 0 : busy.reduce((a, b) => a + b, 0) / busy.length;
-  const spread = busy.length < 2 ? 0.05 : Math.max(0.01, deviation(busy, mean));
-  const widening = Math.min(2, Math.sqrt(Math.max(1, toS / 60)));
+  const level = busy.length === 0 ? 0 : winsorisedMean(busy);
+  const spread = busy.length < 2 ? UNKNOWN_SPREAD : Math.max(LEAST_SPREAD, deviation(busy));
   const cpus = Math.max(1, schedulableCpus);
-  const at = (z: number, cores: number) => clamp(mean + z * spread * widening + cores / cpus, 0, 1);
-  return ordered({ q50: at(0, added.q50), q90: at(1.2816, added.q90), q99: at(2.3263, added.q99) });
+  const at = (spreads: number, cores: number) => clamp(level + spreads * spread + cores / cpus, 0, 1);
+  return ordered({
+    q50: at(0, added.q50),
+    q90: at(SPREADS_TO_Q90, added.q90),
+    q99: at(SPREADS_TO_Q99, added.q99),
+  });
 }
 
-function deviation(values: readonly number[], mean: number): number {
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+const UNKNOWN_SPREAD = 0.05;
+const LEAST_SPREAD = 0.01;
+/** Bursts make the upper tail of a host's load far longer than a normal one (1.28 and 2.33). */
+const SPREADS_TO_Q90 = 1.2;
+const SPREADS_TO_Q99 = 4.3;
+
+/** One value at either end counts as its neighbour. */
+function winsorisedMean(values: readonly number[]): number {
+  if (values.length < 3) return mean(values);
+  const ascending = [...values].sort((a, b) => a - b);
+  return mean([ascending[1]!, ...ascending.slice(1, -1), ascending.at(-2)!]);
+}
+
+function deviation(values: readonly number[]): number {
+  const middle = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }

@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { decodeForecast, spreadOverCores } from '../../src/forecast/decode.js';
 import { HORIZONS } from '../../src/forecast/forecast.js';
 import { demandByHorizon } from '../../src/forecast/horizon-demand.js';
-import { hostLoadForecast } from '../../src/forecast/host-load.js';
 import { OUTPUTS, TARGETS_PER_HORIZON } from '../../src/forecast/network.js';
 import { faultsOf, IDLE_HOST } from '../support/forecast-signatures.js';
 
@@ -58,17 +57,6 @@ describe('spreadOverCores', () => {
         expect(total).toBeCloseTo(Math.min(demand, cpuCount), 6);
       }),
     );
-  });
-});
-
-describe('hostLoadForecast', () => {
-  it('adds a new channel to what the host did over the window, less certain farther ahead', () => {
-    const window = [0.3, 0.32, 0.28, 0.3].map((busy) => ({ ...IDLE_HOST, busy }));
-    const added = { q50: 1, q90: 1.5, q99: 2 };
-    const near = hostLoadForecast(window, added, 4, 10);
-    expect(near.q50).toBeCloseTo(0.55, 6);
-    expect(hostLoadForecast(window, added, 4, 300).q90).toBeGreaterThan(near.q90);
-    expect(hostLoadForecast([], added, 1, 300).q99).toBe(1);
   });
 });
 
