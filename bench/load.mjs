@@ -14,6 +14,10 @@
  * as in the literature: `rounded` has their next-sample error when they are. nested_medians (the mean of the medians of
  * the last 12, 24, 48 and 288 samples) is where the network starts from. mae_next_from_2nd: from the second sample on.
  * train_seconds: CPU time of one training, rows and ensemble, on one thread.
+ *
+ * fallback_*: what the daemon says of its host's load without a model (src/forecast/host-load.ts), from 12 samples, for the
+ * mean load of as many steps ahead as the daemon's horizons have (steps_1_2 are its 0-10 s), over all judged machines;
+ * beside it the plain mean and the last value.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -22,10 +26,11 @@ import { gunzipSync } from 'node:zlib';
 const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
 const { fitLoadModel } = await import(`${dist}/feedback/load-fit.js`);
 const { loadPeers } = await import(`${dist}/feedback/load-peers.js`);
-const { addErrors, coverage90, meanAbsolute, methodErrors, networkErrors, NO_ERRORS } = await import(
-  `${dist}/feedback/load-scores.js`
-);
+const { addErrors, coverage90, meanAbsolute, methodErrors, networkErrors, NO_ERRORS, spanErrors } =
+  await import(`${dist}/feedback/load-scores.js`);
 const { foldsOf, parseLoadSeries, resolutionOf } = await import(`${dist}/feedback/load-series.js`);
+const { HORIZONS, STEP_S, WINDOW_STEPS } = await import(`${dist}/forecast/forecast.js`);
+const { hostLoadForecast } = await import(`${dist}/forecast/host-load.js`);
 const { openLoadForecaster, toResolution } = await import(`${dist}/forecast/load-forecast.js`);
 const { LOAD_HORIZONS } = await import(`${dist}/forecast/load-window.js`);
 
@@ -41,6 +46,7 @@ export async function run(given) {
     results.push(await judge(part, options));
   }
   const methods = Object.keys(results[0].errors);
+  const fallback = judgeFallback(parts.flatMap(({ test }) => test));
   const total = Object.fromEntries(methods.map((method) => [method, sumOf(results, method)]));
   return {
     rows: methods.map((method) => rowOf(method, total[method])),
@@ -57,15 +63,9 @@ export async function run(given) {
       q90_coverage_1h: coverage90(total.lstm.hour),
       train_seconds: mean(results.map(({ trainSeconds }) => trainSeconds)),
       ...foldFigures(results),
+      ...fallback.figures,
     },
-    peers: Object.fromEntries(
-      methods
-        .filter((method) => method !== 'lstm')
-        .flatMap((method) => [
-          [`${method}_mae_next`, meanAbsolute(total[method].next)],
-          [`${method}_mae_1h`, meanAbsolute(total[method].hour)],
-        ]),
-    ),
+    peers: { ...peerFigures(total), ...fallback.peers },
   };
 }
 
@@ -144,6 +144,39 @@ function foldFigures(results) {
     best_fold_over_mean_12: Math.min(...ratios),
     worst_fold_over_mean_12: Math.max(...ratios),
   };
+}
+
+function peerFigures({ lstm: _, ...peers }) {
+  return Object.fromEntries(
+    Object.entries(peers).flatMap(([method, { next, hour }]) => [
+      [`${method}_mae_next`, meanAbsolute(next)],
+      [`${method}_mae_1h`, meanAbsolute(hour)],
+    ]),
+  );
+}
+
+function judgeFallback(series) {
+  const figures = {};
+  const peers = {};
+  for (const { fromS, toS } of HORIZONS) {
+    const span = { first: fromS / STEP_S + 1, last: toS / STEP_S };
+    const steps = `steps_${span.first}_${span.last}`;
+    const errors = (forecast) => spanErrors(forecast, series, span, WINDOW_STEPS);
+    const flat = (load) => ({ q50: load, q90: load });
+    const fallback = errors(fallbackForecast);
+    figures[`fallback_mae_${steps}`] = meanAbsolute(fallback);
+    figures[`fallback_q90_coverage_${steps}`] = coverage90(fallback);
+    peers[`mean_12_mae_${steps}`] = meanAbsolute(errors((window) => flat(mean(window))));
+    peers[`last_value_mae_${steps}`] = meanAbsolute(errors((window) => flat(window.at(-1))));
+  }
+  return { figures, peers };
+}
+
+/** Percents in and out. */
+function fallbackForecast(window) {
+  const busy = Array.from(window, (load) => ({ busy: load / 100 }));
+  const { q50, q90 } = hostLoadForecast(busy, { q50: 0, q90: 0, q99: 0 }, 1);
+  return { q50: 100 * q50, q90: 100 * q90 };
 }
 
 function readSeries(path) {

@@ -1,4 +1,6 @@
+import type { Quantiles } from '../forecast/forecast.js';
 import type { LoadForecaster } from '../forecast/load-forecast.js';
+import { mean } from '../forecast/load-statistics.js';
 import { LOAD_HORIZONS, loadWindow } from '../forecast/load-window.js';
 import type { LoadMethod } from './load-peers.js';
 import { historyBefore } from './load-rows.js';
@@ -53,6 +55,31 @@ export function methodErrors(
     }
   }
   return { forecasts, absolute, covered90: 0 };
+}
+
+/** Steps ahead, 1 being the next one; both ends included. */
+export interface StepSpan {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Of the mean load of a span, from a window of `steps` samples and nothing else: what the daemon's fallback gets. */
+export function spanErrors(
+  forecast: (window: Float64Array) => Pick<Quantiles, 'q50' | 'q90'>,
+  series: readonly LoadSeries[],
+  { first, last }: StepSpan,
+  steps: number,
+): LoadErrors {
+  let errors = NO_ERRORS;
+  for (const { load } of series) {
+    for (let now = steps; now + last <= load.length; now++) {
+      const { q50, q90 } = forecast(load.subarray(now - steps, now));
+      const outcome = mean(load.subarray(now + first - 1, now + last));
+      const covered90 = Number(outcome <= q90);
+      errors = addErrors(errors, { forecasts: 1, absolute: Math.abs(outcome - q50), covered90 });
+    }
+  }
+  return errors;
 }
 
 /** Of the network, for each of LOAD_HORIZONS; one machine at a time, so that memory stays bounded. */

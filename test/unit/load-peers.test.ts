@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fitEwma, fitRidge, loadPeers } from '../../src/feedback/load-peers.js';
-import { LEAST_HISTORY, methodErrors, networkErrors } from '../../src/feedback/load-scores.js';
+import { LEAST_HISTORY, methodErrors, networkErrors, spanErrors } from '../../src/feedback/load-scores.js';
 import type { LoadSeries } from '../../src/feedback/load-series.js';
 import { type Random, seededRandom } from '../../src/feedback/random.js';
 import { LOAD_HORIZONS } from '../../src/forecast/load-window.js';
@@ -60,6 +60,17 @@ describe('errors', () => {
     expect(methodErrors(last, series, 1)).toEqual({ forecasts: 8, absolute: 16, covered90: 0 });
     expect(methodErrors(last, series, 4)).toEqual({ forecasts: 5, absolute: 40, covered90: 0 });
     expect(methodErrors(last, series, 1, 1).forecasts).toBe(19);
+  });
+
+  it('of a span are those of its mean', () => {
+    // Windows of 12 end at 22 to 32; the mean of the 2nd to 4th from there is 6 more than the last.
+    const errors = spanErrors(
+      (window) => ({ q50: last(window), q90: last(window) + 6 }),
+      series,
+      { first: 2, last: 4 },
+      12,
+    );
+    expect(errors).toEqual({ forecasts: 5, absolute: 30, covered90: 5 });
   });
 
   it('are the same for a network that gives the same forecasts', async () => {
