@@ -1,6 +1,6 @@
 import type { Decision } from '../balancer/decision.js';
 import type { TrainingConfig } from '../config/schema.js';
-import type { HostState } from '../forecast/forecast.js';
+import type { ForecastSource, HostState } from '../forecast/forecast.js';
 import type { HostForecaster } from '../forecast/forecaster.js';
 import type { ModelScore } from '../forecast/network.js';
 import type { ModelRegistry, Trial } from '../forecast/registry.js';
@@ -30,6 +30,7 @@ export interface TrialsOptions {
 /** As one model sees it. */
 export type ModelOutcome = Outcome & { readonly said: Said; readonly inUse: boolean };
 
+const FALLBACKS: readonly string[] = ['nearest', 'cost_table'] satisfies ForecastSource[];
 /** Outcomes kept in memory, for the report and the listing. */
 const MOST_OUTCOMES = 5_000;
 
@@ -44,7 +45,7 @@ export class Trials {
   #outcomes: Outcome[] = [];
   /** Seen before start() had read what was there. */
   #early: HorizonObserved[] | undefined = [];
-  #reviewing = false;
+  #reviewing: Promise<void> | undefined;
 
   constructor(options: TrialsOptions) {
     this.#options = options;
@@ -122,23 +123,12 @@ export class Trials {
     void this.review();
   }
 
-  /** Judges every trial; also without new outcomes, because trials end by time. */
-  async review(): Promise<void> {
-    if (this.#reviewing) return;
-    this.#reviewing = true;
-    try {
-      for (const trial of this.#options.registry.trials()) {
-        const verdict = this.verdict(trial);
-        if (verdict.verdict === 'wait') continue;
-        await this.#options.onVerdict(trial, verdict, this.#tallies.get(trial.id)?.tally.scores() ?? []);
-        // What follows from it may have changed the trials.
-        break;
-      }
-    } catch (error) {
-      this.#options.log.error({ err: error }, 'a trial could not be concluded');
-    } finally {
-      this.#reviewing = false;
-    }
+  /** Judges every trial; also without new outcomes, because trials end by time. Joins a judgement under way. */
+  review(): Promise<void> {
+    this.#reviewing ??= this.#judge().finally(() => {
+      this.#reviewing = undefined;
+    });
+    return this.#reviewing;
   }
 
   verdict(trial: Trial): TrialVerdict {
@@ -169,8 +159,24 @@ export class Trials {
   }
 
   async stop(): Promise<void> {
+    await this.#reviewing;
     this.#shadow.stop();
     await this.#options.outcomes.settled();
+  }
+
+  /** Never rejects. */
+  async #judge(): Promise<void> {
+    try {
+      for (const trial of this.#options.registry.trials()) {
+        const verdict = this.verdict(trial);
+        if (verdict.verdict === 'wait') continue;
+        await this.#options.onVerdict(trial, verdict, this.#tallies.get(trial.id)?.tally.scores() ?? []);
+        // What follows from it may have changed the trials.
+        break;
+      }
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'a trial could not be concluded');
+    }
   }
 
   #fill(outcomes: readonly Outcome[]): void {
@@ -182,10 +188,12 @@ export class Trials {
   }
 
   #count({ kind, id, sinceMs }: Trial, outcome: Outcome): void {
-    if (outcome.atMs < sinceMs) return;
-    // A promotion is judged by what the promoted model itself said; a candidate beside whatever was handed out.
-    const inUse = this.#options.registry.inUse()?.card.id;
-    if (kind === 'watch' && outcome.served.model !== inUse) return;
+    if (outcome.atMs <= sinceMs) return;
+    // A promotion is judged by what the promoted model itself said; a candidate beside what was handed out, be it by the
+    // model in use or by a fallback, but not by a model that was in use before.
+    const { model } = outcome.served;
+    const fallback = kind === 'shadow' && FALLBACKS.includes(model);
+    if (model !== this.#options.registry.inUse()?.card.id && !fallback) return;
     this.#tallies.get(id)?.tally.add(outcome);
   }
 }
