@@ -214,3 +214,50 @@ function lyingModel() {
 function nanModel() {
   return makeModel('a', {}, Number.NaN);
 }
+
+describe('trials and bars', () => {
+  it('are found as they were after a restart, each change in one write with the promotion it belongs to', async () => {
+    const first = await open();
+    await install(first, 'a');
+    await install(first, 'b');
+    await first.setTrials([{ kind: 'shadow', id: 'b', sinceMs: 5 }]);
+    await first.promote('a', { by: 'uid 0', trials: [{ kind: 'watch', id: 'baseline-1', sinceMs: 7 }] });
+    const second = await open();
+    expect(second.trials()).toEqual([{ kind: 'watch', id: 'baseline-1', sinceMs: 7 }]);
+    expect(second.promotions().at(-1)).toMatchObject({ id: 'a', by: 'uid 0' });
+    await second.rollback({ bar: true, reason: 'worse', trials: [{ kind: 'shadow', id: 'b', sinceMs: 9 }] });
+    const third = await open();
+    expect(idOf(third)).toBe('baseline-1');
+    expect(third.barred('a')).toBe('worse');
+    expect(third.barred('b')).toBeUndefined();
+    expect(third.trials()).toEqual([{ kind: 'shadow', id: 'b', sinceMs: 9 }]);
+  });
+
+  it('end when the model that they ran beside is gone', async () => {
+    const first = await open();
+    await install(first, 'a');
+    await first.promote('a', { trials: [{ kind: 'watch', id: 'baseline-1', sinceMs: 7 }] });
+    rmSync(join(directory, 'a'), { recursive: true });
+    const second = await open();
+    expect(idOf(second)).toBe('baseline-1');
+    expect(second.trials()).toEqual([]);
+  });
+
+  it('keep their models from being dropped', async () => {
+    const registry = await open({ keep: 2 });
+    await install(registry, 'old', 1);
+    await registry.setTrials([{ kind: 'shadow', id: 'old', sinceMs: 1 }]);
+    for (const id of ['b', 'c', 'd']) await install(registry, id, 10);
+    expect((await registry.list()).map(({ card }) => card.id)).toContain('old');
+  });
+
+  it('of a record that knew none are none', async () => {
+    mkdirSync(directory, { recursive: true });
+    const promotions = [{ id: 'baseline-1', atMs: 1, reason: 'older corecast' }];
+    writeFileSync(join(directory, 'in-use.json'), JSON.stringify({ format: 1, promotions }));
+    const registry = await open();
+    expect(registry.problems()).toEqual([]);
+    expect(registry.trials()).toEqual([]);
+    expect(registry.promotions()).toEqual([{ ...promotions[0], by: '' }]);
+  });
+});
