@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { clamp } from './decode.js';
-import { HOST_EFFECT_COUNT, HOST_EFFECTS_ID, hostEffects } from './host-effects.js';
+import { HOST_EFFECTS, HOST_EFFECTS_ID, hostEffects } from './host-effects.js';
 import { estimateResponse, type HostResponse } from './host-response.js';
 import type { Signature } from './signature.js';
 
@@ -121,7 +121,7 @@ function estimateSource(all: readonly SpeedRun[], source: SpeedSource): SourceEs
     (runs.length * scatter ** 2 + PRIOR_RUNS * PRIOR_NOISE ** 2) / (runs.length + PRIOR_RUNS),
   );
   const response = estimateResponse(
-    1 + HOST_EFFECT_COUNT,
+    1 + HOST_EFFECTS.length,
     runs.map(({ effects, log }) => ({ logRatio: log - middle, loadings: [OFFSET_SD, ...effects], noise })),
   );
   return { factor, response, runs: runs.length };
@@ -147,7 +147,7 @@ function restored(saved: unknown): { baselineId: string; runs: readonly SpeedRun
   if (current.success) {
     const { baselineId, effectsId, runs } = current.data;
     const same = ({ effects }: SpeedRun) =>
-      effectsId === HOST_EFFECTS_ID && effects.length === HOST_EFFECT_COUNT;
+      effectsId === HOST_EFFECTS_ID && effects.length === HOST_EFFECTS.length;
     return { baselineId, runs: runs.map((run) => (same(run) ? run : { ...run, effects: NO_EFFECTS })) };
   }
   const first = firstStateSchema.safeParse(saved);
@@ -161,7 +161,7 @@ function restored(saved: unknown): { baselineId: string; runs: readonly SpeedRun
   return { baselineId, runs };
 }
 
-const NO_EFFECTS: readonly number[] = new Array(HOST_EFFECT_COUNT).fill(0);
+const NO_EFFECTS: readonly number[] = new Array(HOST_EFFECTS.length).fill(0);
 
 const ratio = z.number().positive();
 const baselineId = z.string().max(64);
