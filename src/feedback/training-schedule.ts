@@ -90,9 +90,7 @@ export class TrainingSchedule {
 
   /** Somebody else trained: the next one is due an interval later. */
   trained(): void {
-    this.#endedMs = this.#options.clock.nowMs();
-    this.#stoppedMs = undefined;
-    this.#newRuns = 0;
+    this.#ended(this.#newRuns);
   }
 
   async stop(): Promise<void> {
@@ -145,17 +143,22 @@ export class TrainingSchedule {
     const runsBefore = this.#newRuns;
     try {
       await this.#options.train(signal);
-      this.trained();
+      this.#ended(runsBefore);
     } catch (error) {
       if (isCorecastError(error, 'CANCELLED')) {
         this.#stoppedMs = clock.nowMs();
         return;
       }
       log.warn({ error: messageOf(error) }, 'a scheduled training failed');
-      this.#endedMs = clock.nowMs();
-      this.#stoppedMs = undefined;
-      this.#newRuns -= runsBefore;
+      this.#ended(runsBefore);
     }
+  }
+
+  /** Runs that came while it trained are for the next one. */
+  #ended(runs: number): void {
+    this.#endedMs = this.#options.clock.nowMs();
+    this.#stoppedMs = undefined;
+    this.#newRuns -= runs;
   }
 
   #cancel(why: string): void {
