@@ -12,7 +12,7 @@
  *
  * Then the drift alarm: false alarms in 10,000 outcomes without drift, and how many outcomes of a drift it takes.
  *
- *   npm run -s bench -- coverage [--json] [--repeats 60] [--seed 1000]
+ *   npm run -s bench -- coverage [--json] [--repeats 30] [--seed 1000]
  */
 import { fileURLToPath } from 'node:url';
 import { METHODS } from './calibration/methods.mjs';
@@ -41,7 +41,7 @@ const SIMULATED = {
 };
 
 export async function run(options = {}) {
-  const repeats = whole(options.repeats, 60);
+  const repeats = whole(options.repeats, 30);
   const seeds = Array.from({ length: repeats }, (_, i) => whole(options.seed, 1_000) + i);
   const rows = [];
   for (const [stream, how] of Object.entries(SIMULATED)) {

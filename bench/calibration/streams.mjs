@@ -10,15 +10,13 @@ import { createInterface } from 'node:readline';
 import { createGunzip } from 'node:zlib';
 import { dist, root } from './dist.mjs';
 
-const { costTableDemand } = await import(`${dist}/forecast/cost-table.js`);
-const { decodeForecast, rowAt } = await import(`${dist}/forecast/decode.js`);
-const { costTableForecast } = await import(`${dist}/forecast/fallback.js`);
-const { encodeSequence, encodeStatics } = await import(`${dist}/forecast/features.js`);
+const { FallbackChain } = await import(`${dist}/forecast/fallback-chain.js`);
 const { HORIZONS } = await import(`${dist}/forecast/forecast.js`);
+const { createForecaster } = await import(`${dist}/forecast/forecaster.js`);
 const { meanDemand } = await import(`${dist}/forecast/horizon-demand.js`);
-const { createNearestRuns } = await import(`${dist}/forecast/nearest.js`);
 const { openRegistry } = await import(`${dist}/forecast/registry.js`);
 const { systemClock } = await import(`${dist}/lib/clock.js`);
+const { silentLog } = await import(`${dist}/lib/log.js`);
 
 /** mulberry32 */
 export function seeded(seed) {
@@ -92,39 +90,49 @@ export async function measuredStreams() {
   const directory = mkdtempSync(join(tmpdir(), 'corecast-bench-'));
   const baseline = `${root}/models/baseline`;
   const registry = await openRegistry({ directory, baseline, clock: systemClock });
-  const nearest = createNearestRuns();
+  const history = {
+    runs: async function* () {},
+    getFact: async () => undefined,
+    putFact: async () => undefined,
+  };
+  const common = { history, clock: systemClock, log: silentLog };
+  const forecaster = await createForecaster({ ...common, registry, timeoutMs: 10_000 });
+  const calibration = { drifting: () => undefined };
+  const fallback = new FallbackChain({ ...common, calibration, speed: () => 1 });
   const streams = { lstm: [], nearest: [], cost_table: [] };
+  const model = registry.inUse();
+  if (model === undefined)
+    process.stderr.write(`no baseline to measure: ${registry.problems().join('; ')}\n`);
   try {
-    const text = createReadStream(`${baseline}/runs.jsonl.gz`).pipe(createGunzip());
-    for await (const line of createInterface({ input: text })) {
-      if (line === '') continue;
-      const run = JSON.parse(line);
+    for await (const run of runsIn(`${baseline}/runs.jsonl.gz`)) {
       const demand = meanDemand(run);
       if (demand === undefined) continue;
-      for (const forecast of await forecastsOf(run, registry.inUse(), nearest))
+      for (const forecast of await forecastsOf(run, { forecaster, model, fallback }))
         streams[forecast.source].push({ forecast, signature: run.signature, demand, channel: run.source });
-      nearest.add(run);
+      fallback.add(run);
     }
   } finally {
+    await forecaster.close();
     registry.close();
     rmSync(directory, { recursive: true, force: true });
   }
   return streams;
 }
 
-async function forecastsOf(run, model, nearest) {
-  const { signature, hostBefore, schedulableCpus } = run;
+async function* runsIn(path) {
+  const text = createReadStream(path).pipe(createGunzip());
+  for await (const line of createInterface({ input: text })) if (line !== '') yield JSON.parse(line);
+}
+
+/** What each source would have said before the run, uncorrected. */
+async function forecastsOf(
+  { signature, hostBefore, schedulableCpus, ...run },
+  { forecaster, model, fallback },
+) {
   const cpuCount = Math.max(1, run.cpuCount);
   const query = { signature, host: hostBefore, candidates: [cpuCount], schedulableCpus };
-  const near = nearest.forecast(query, cpuCount, []);
-  const forecasts = [costTableForecast(query, cpuCount, 1, [])];
-  if (!('why' in near)) forecasts.push(near);
-  if (model === undefined) return forecasts;
-  const statics = encodeStatics(signature, [cpuCount], schedulableCpus);
-  const output = await model.run(encodeSequence(hostBefore), statics);
-  const expectedCores = costTableDemand(signature);
-  const context = { modelId: model.card.id, cpuCount, expectedCores, notes: [] };
-  return [...forecasts, decodeForecast(rowAt(output, 0), context)];
+  const byModel = model === undefined ? [] : await forecaster.forecastBy(model, query);
+  return [...byModel, ...fallback.beside({ source: 'lstm', cpuCount }, signature)];
 }
 
 /** The same outcomes in another order; from `shiftAt` on they cost `shift` times as much. */

@@ -18,6 +18,7 @@ const PRIOR = 5;
 const UNSURE = 1.5;
 const CLASS_PRIOR = 6;
 const NOISE_PRIOR = 4;
+const MOST_INHERITED = 20;
 const LEAST_SPREAD = 0.02;
 
 export function noSquares(): Squares {
@@ -33,6 +34,16 @@ export function addSquare(squares: Squares, value: number, weight: number): void
 /** The model's standard deviation in log demand. */
 export function spreadOf({ q50, q90 }: Quantiles): number {
   return Math.max(LEAST_SPREAD, Math.log(q90 / q50) / Z[1]);
+}
+
+/** What the spread of one horizon says of the next: its ratio, with the weight of at most MOST_INHERITED outcomes. */
+export function inherited({ weight, sum }: Squares): Squares {
+  const kept = Math.min(1, MOST_INHERITED / weight);
+  return weight === 0 ? noSquares() : { weight: weight * kept, sum: sum * kept };
+}
+
+export function sumOf(a: Squares, b: Squares): Squares {
+  return { weight: a.weight + b.weight, sum: a.sum + b.sum };
 }
 
 /** What the model's spread must be multiplied by. */

@@ -3,6 +3,7 @@ import {
   addEvidence,
   type Evidence,
   FAST,
+  HOST_PRIOR,
   type Location,
   locate,
   type Rate,
@@ -16,6 +17,7 @@ import {
   scaleOf,
   spreadOf,
   studentFactor,
+  sumOf,
 } from './calibration-spread.js';
 import { clamp, ordered } from './decode.js';
 import type { Quantiles } from './forecast.js';
@@ -70,6 +72,7 @@ export interface Expectation {
   readonly host: Location;
   /** What the model's spread must be multiplied by. */
   readonly scale: number;
+  readonly spread: Squares;
   readonly student: Triple;
   readonly theta: Triple;
 }
@@ -106,27 +109,34 @@ export function newTrack(): HorizonTrack {
   };
 }
 
-/**
- * `prior`: where the host lies as far as is known elsewhere, at the horizon before or in another stream of the model.
- * `spread`: the model's own, for channels like this.
- */
+/** What is known elsewhere: at the horizon before, or in another stream of the model. */
+export interface Prior {
+  readonly host: Location;
+  readonly spread: Squares;
+}
+
+export const NO_PRIOR: Prior = { host: HOST_PRIOR, spread: noSquares() };
+
+/** `spread`: the model's own, for channels like this. */
 export function expectationOf(
   track: HorizonTrack,
   { family, name }: SignatureClass,
-  prior: Location,
+  prior: Prior,
   spread: number,
 ): Expectation {
   const { classes, clock } = track;
   const noise = noiseOf(track.noise, spread);
-  const at = (rate: Rate) => locate(classes, { family, name, prior, noise, clock, rate });
+  const at = (rate: Rate) => locate(classes, { family, name, prior: prior.host, noise, clock, rate });
   const [fast, slow] = [at(FAST), at(SLOW)];
   const own = classes.get(name);
+  const spreads = sumOf(prior.spread, track.spread);
   const each = [fast.class, slow.class] as const;
   return {
     ...{ each, slow: slow.class, now: mixed(track.believed, each) },
     host: mixed(track.believed, [fast.host, slow.host]),
-    scale: scaleOf(track.spread, own?.spread),
-    student: [studentFactor(0, track.spread), studentFactor(1, track.spread), studentFactor(2, track.spread)],
+    scale: scaleOf(spreads, own?.spread),
+    student: [studentFactor(0, spreads), studentFactor(1, spreads), studentFactor(2, spreads)],
+    spread: spreads,
     theta: track.theta.map((theta, i) => theta + (own?.theta[i] ?? 0)) as Triple,
   };
 }

@@ -1,8 +1,7 @@
 import { type SignatureClass, signatureClass } from './calibration-class.js';
 import { type Coverage, count, coverageOf, newCount } from './calibration-coverage.js';
-import { HOST_PRIOR, type Location } from './calibration-credibility.js';
 import { levelAt, watch, widen } from './calibration-drift.js';
-import { spreadOf } from './calibration-spread.js';
+import { inherited, spreadOf } from './calibration-spread.js';
 import {
   alarmOf,
   type CalibrationState,
@@ -18,7 +17,9 @@ import {
   expectationOf,
   learn,
   moved,
+  NO_PRIOR,
   newTrack,
+  type Prior,
   weightOf,
 } from './calibration-track.js';
 import { type Forecast, type ForecastSource, HORIZONS, type Quantiles } from './forecast.js';
@@ -37,7 +38,8 @@ import type { Signature } from './signature.js';
 export interface Calibration {
   /** Forecasts with each horizon's demand corrected, and notes where that changes it by more than 1 %, and why. */
   correct(forecasts: readonly Forecast[], signature: Signature, running?: boolean): Forecast[];
-  observe(outcome: Outcome): void;
+  /** The alarm that the outcome raised, if any. */
+  observe(outcome: Outcome): DriftAlarm | undefined;
   /** Why a source's forecasts for such channels are left out now. */
   drifting(source: ForecastSource, modelId: string, signature: Signature): string | undefined;
   coverage(): readonly Coverage[];
@@ -118,26 +120,25 @@ class OnlineCalibration implements Calibration {
     });
   }
 
-  observe({ forecast, signature, horizon, demand, channel, issued = true }: Outcome): void {
+  observe({ forecast, signature, horizon, demand, channel, issued = true }: Outcome): DriftAlarm | undefined {
     const handedOut = forecast.horizons[horizon]?.demand;
     const modelled = forecast.calibration;
     const raw = modelled?.demand[horizon];
     // Without the model's own word (kept by an older daemon) there is nothing to learn from.
-    if (modelled === undefined || raw === undefined || handedOut === undefined) return;
-    if (!usable(raw) || !Number.isFinite(demand) || demand < 0) return;
+    if (modelled === undefined || raw === undefined || handedOut === undefined) return undefined;
+    if (!usable(raw) || !Number.isFinite(demand) || demand < 0) return undefined;
     const stream = this.#touched(forecast, modelled.running);
     const track = stream.tracks[horizon]!;
     const klass = signatureClass(signature);
     const horizons = modelled.demand.map((of) => ({ demand: of }));
     const expected =
       this.#expectations({ ...forecast, horizons }, klass, modelled.running)[horizon] ??
-      expectationOf(track, klass, HOST_PRIOR, spreadOf(raw));
+      expectationOf(track, klass, NO_PRIOR, spreadOf(raw));
     const seen = { raw, channel, demand: Math.max(demand, LEAST_DEMAND) };
-    if (issued) {
-      count(countsOf(stream, klass)[horizon]!, seen.demand, handedOut, raw);
-      this.#watch(stream, klass, horizon, expected, seen);
-    }
+    if (issued) count(countsOf(stream, klass)[horizon]!, seen.demand, handedOut, raw);
+    const raised = issued && this.#watch(stream, klass, horizon, expected, seen);
     learn(track, klass, expected, seen);
+    return raised ? alarmsOf(stream, this.#nowMs()).find(({ family }) => family === klass.family) : undefined;
   }
 
   drifting(source: ForecastSource, modelId: string, signature: Signature): string | undefined {
@@ -157,13 +158,7 @@ class OnlineCalibration implements Calibration {
   }
 
   alarms(): readonly DriftAlarm[] {
-    return [...this.#streams.values()].flatMap(({ source, modelId, alarms }) =>
-      [...alarms].flatMap(([family, alarm]) => {
-        const level = levelAt(alarm, this.#nowMs());
-        const { sinceMs, reason } = alarm;
-        return level === 0 ? [] : [{ source, modelId, family, level, sinceMs, reason }];
-      }),
-    );
+    return [...this.#streams.values()].flatMap((stream) => alarmsOf(stream, this.#nowMs()));
   }
 
   state(): CalibrationState {
@@ -175,14 +170,13 @@ class OnlineCalibration implements Calibration {
     const stream = this.#streams.get(streamName(forecast, running));
     // A running channel's model has been seen on new ones; a channel's own use has not.
     const parent = running && forecast.source === 'lstm' ? this.#expectations(forecast, klass, false) : [];
-    let before: Location | undefined;
+    let before: Expectation | undefined;
     return forecast.horizons.map(({ demand }, h) => {
-      const known = parent[h]?.host ?? before;
+      const known = parent[h] ?? before;
       const track = stream?.tracks[h] ?? UNSEEN;
       if ((known === undefined && track.clock === 0) || !usable(demand)) return undefined;
-      const prior = known === undefined ? HOST_PRIOR : loosened(known);
-      const expected = expectationOf(track, klass, prior, spreadOf(demand));
-      if (track.clock > 0) before = expected.host;
+      const expected = expectationOf(track, klass, priorFrom(known), spreadOf(demand));
+      if (track.clock > 0) before = expected;
       return expected;
     });
   }
@@ -211,7 +205,7 @@ class OnlineCalibration implements Calibration {
     horizon: number,
     expected: Expectation,
     { raw, demand, channel }: { raw: Quantiles; demand: number; channel: string },
-  ): void {
+  ): boolean {
     const outcome = {
       ...{ horizon, demand, span: spanOf(horizon) },
       weight: weightOf(stream.tracks[horizon]!, klass, channel),
@@ -219,9 +213,10 @@ class OnlineCalibration implements Calibration {
       widened: widen(moved(raw, expected), 1),
     };
     const raised = watch(alarmOf(stream, klass.family), outcome, this.#nowMs());
-    if (raised === undefined) return;
+    if (raised === undefined) return false;
     this.raised[raised]++;
     if (raised === 1) for (const track of stream.tracks) discount(track, klass.family, KEPT_AFTER_ALARM);
+    return true;
   }
 
   /** Most recently used last: the map's order decides what is forgotten. */
@@ -243,6 +238,14 @@ function streamName({ source, modelId }: StreamKey, running: boolean): string {
   return `${source}${modelId === '' ? '' : `:${modelId}`}${running ? '/running' : ''}`;
 }
 
+function alarmsOf({ source, modelId, alarms }: Stream, nowMs: number): DriftAlarm[] {
+  return [...alarms].flatMap(([family, alarm]) => {
+    const level = levelAt(alarm, nowMs);
+    const { sinceMs, reason } = alarm;
+    return level === 0 ? [] : [{ source, modelId, family, level, sinceMs, reason }];
+  });
+}
+
 function countsOf({ counts }: Stream, { name }: SignatureClass) {
   let byHorizon = counts.get(name);
   if (byHorizon === undefined) {
@@ -252,8 +255,10 @@ function countsOf({ counts }: Stream, { name }: SignatureClass) {
   return byHorizon;
 }
 
-function loosened({ mean, variance }: Location): Location {
-  return { mean, variance: variance + BETWEEN_VARIANCE };
+function priorFrom(known: Expectation | undefined): Prior {
+  if (known === undefined) return NO_PRIOR;
+  const { mean, variance } = known.host;
+  return { host: { mean, variance: variance + BETWEEN_VARIANCE }, spread: inherited(known.spread) };
 }
 
 function usable({ q50, q90, q99 }: Quantiles): boolean {

@@ -3,7 +3,7 @@ import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
-import { createCalibration, type Drift } from './calibration.js';
+import { createCalibration, type Drift, type DriftAlarm } from './calibration.js';
 import type { Coverage } from './calibration-coverage.js';
 import { costTableDemand } from './cost-table.js';
 import { decodeForecast, rowAt } from './decode.js';
@@ -151,7 +151,7 @@ class ChainForecaster implements HostForecaster {
     channel = '',
   ): void {
     const outcome = { signature, horizon, demand: demandCores, channel };
-    this.#calibration.observe({ ...outcome, forecast });
+    this.#tell(this.#calibration.observe({ ...outcome, forecast }));
     // Models on trial speak of the same channels: once is enough.
     if (this.#serves(forecast.modelId)) {
       const beside = this.#fallback.beside(forecast, signature);
@@ -280,6 +280,13 @@ class ChainForecaster implements HostForecaster {
 
   #correct(forecasts: readonly Forecast[], { signature, channel }: ForecastQuery): Forecast[] {
     return this.#calibration.correct(forecasts, signature, (channel?.length ?? 0) > 0);
+  }
+
+  #tell(alarm: DriftAlarm | undefined): void {
+    if (alarm === undefined) return;
+    const { level, source, modelId, family, reason } = alarm;
+    const done = level === 2 ? 'they are left out for a while' : 'they are widened';
+    this.#log.warn({ part: 'forecast', source, modelId, family, reason }, `forecasts drift: ${done}`);
   }
 
   async #saveCalibration(): Promise<void> {

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createCalibration } from '../../src/forecast/calibration.js';
-import { HOST_PRIOR } from '../../src/forecast/calibration-credibility.js';
 import {
   ALPHAS,
   CLASS_STEPS,
@@ -10,6 +9,7 @@ import {
   learn,
   MOST_THETA,
   moved,
+  NO_PRIOR,
   newTrack,
 } from '../../src/forecast/calibration-track.js';
 import { modelForecast, normals, Replay, X264_LIGHT } from '../support/calibration-streams.js';
@@ -23,7 +23,7 @@ function missesOf(demands: readonly number[], channels: number) {
   const misses = [0, 0, 0];
   let weight = 0;
   for (const [i, demand] of demands.entries()) {
-    const expected = expectationOf(track, CLASS, HOST_PRIOR, 0.2);
+    const expected = expectationOf(track, CLASS, NO_PRIOR, 0.2);
     const { q50, q90, q99 } = moved(raw, expected);
     const before = track.clock;
     learn(track, CLASS, expected, { raw, demand, channel: `channel-${i % channels}` });
