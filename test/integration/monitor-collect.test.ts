@@ -214,3 +214,43 @@ test('stop closes the sampler', async () => {
   await monitor.stop();
   expect(sampler.closed).toBe(true);
 });
+
+test('the work of a background process is no load: it yields to everything else', async () => {
+  const { monitor, sampler, next } = monitorOf();
+  const at = (second: number) => ({
+    cpus: [
+      { cpu: 0, user: second * 0.9, idle: second * 0.1 },
+      { cpu: 1, user: second * 0.3, idle: second * 0.7 },
+    ],
+    processes: [
+      { pid: 7, userSeconds: second * 0.2, threads: 1 },
+      { pid: 9, userSeconds: second * 0.6, threads: 1 },
+    ],
+    threads: [
+      { pid: 7, tid: 7, cpu: 0, cpuSeconds: second * 0.2 },
+      { pid: 9, tid: 9, cpu: 0, cpuSeconds: second * 0.6 },
+    ],
+  });
+  sampler.rows = at(1);
+  monitor.track(7, 70);
+  monitor.start();
+  sampler.rows = at(2);
+  await next();
+  expect(monitor.latest()!.state.busy).toBeCloseTo(0.6);
+  monitor.background({ pid: 9, startTicks: 90 });
+  expect(sampler.added.get(9)).toBe(90);
+  sampler.rows = at(3);
+  const sample = await next();
+  expect(sample.busyByCpu.get(0)).toBeCloseTo(0.3);
+  expect(sample.busyByCpu.get(1)).toBeCloseTo(0.3);
+  expect(sample.state.busy).toBeCloseTo(0.3);
+  expect([...sample.processes.keys()]).toEqual([7]);
+  monitor.background(undefined);
+  expect(sampler.added.has(9)).toBe(false);
+  sampler.rows = at(4);
+  expect((await next()).state.busy).toBeCloseTo(0.6);
+  // One that is gone before it was sampled is no trouble.
+  monitor.background({ pid: 11, startTicks: 0 });
+  sampler.rows = at(5);
+  expect((await next()).state.busy).toBeCloseTo(0.6);
+});
