@@ -31,13 +31,9 @@ export class ThreadUsage {
     return [...this.#byCpu.values()].reduce((a, b) => a + b, 0);
   }
 
-  /** Share of the work on each of `cpuCount` CPUs, busiest first; the shares sum to 1. */
-  shares(cpuCount: number): number[] {
-    const seconds = [...this.#byCpu.values()].sort((a, b) => b - a);
-    const total = seconds.reduce((a, b) => a + b, 0);
-    return Array.from({ length: cpuCount }, (_, i) =>
-      total === 0 ? 1 / cpuCount : (seconds[i] ?? 0) / total,
-    );
+  /** CPU seconds seen so far, by the CPU; a copy. */
+  get byCpu(): ReadonlyMap<number, number> {
+    return new Map(this.#byCpu);
   }
 
   #readThread(tid: string): void {

@@ -1,9 +1,11 @@
-import { spawn } from 'node:child_process';
+import { type SpawnOptions, spawn } from 'node:child_process';
 import { setPriority } from 'node:os';
+import type { Cpuset } from '../lib/cpuset.js';
 import { CorecastError } from '../lib/errors.js';
 import { parseBench } from './bench-line.js';
 import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
+import { spawnPinned } from './spawn-pinned.js';
 import { trialArgs, whyNotTried } from './trial-command.js';
 
 /** What a trial of a channel's own command took. */
@@ -23,6 +25,8 @@ export interface TrialRequest {
   /** Wall time of all of them together, milliseconds. */
   readonly limitMs: number;
   readonly svtAv1Major: number;
+  /** Where it runs; absent: where this process may. */
+  readonly cpus?: Cpuset;
 }
 
 /**
@@ -42,7 +46,7 @@ export async function tryCommand(
     const begun = performance.now();
     const sample = { fromSeconds, mediaSeconds: SAMPLE_S };
     const args = trialArgs(command, planned, sample, request.svtAv1Major);
-    const { cpuSeconds, progress } = await runTrial(command.program, args, end - begun);
+    const { cpuSeconds, progress } = await runTrial(command.program, args, end - begun, request.cpus);
     total.cpuSeconds += cpuSeconds;
     total.mediaSeconds +=
       progress === undefined
@@ -72,8 +76,13 @@ interface Ran {
  * Bounded twice: at the limit FFmpeg is asked to end, which flushes its encoders so that frames and CPU seconds still
  * belong together; one that does not end is killed, and nothing is known.
  */
-async function runTrial(program: string, args: readonly string[], limitMs: number): Promise<Ran> {
-  const { said, progress, stopped } = await runBounded(program, args, limitMs);
+async function runTrial(
+  program: string,
+  args: readonly string[],
+  limitMs: number,
+  cpus: Cpuset | undefined,
+): Promise<Ran> {
+  const { said, progress, stopped } = await runBounded(program, args, limitMs, cpus);
   const bench = parseBench(said);
   if (bench === undefined || lastCount(progress, 'frame') === 0) {
     const why = stopped ? `nothing was ready within ${Math.round(limitMs)} ms` : said.trim().slice(-300);
@@ -103,15 +112,22 @@ interface Ended {
   readonly stopped: boolean;
 }
 
-async function runBounded(program: string, args: readonly string[], limitMs: number): Promise<Ended> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+async function runBounded(
+  program: string,
+  args: readonly string[],
+  limitMs: number,
+  cpus: Cpuset | undefined,
+): Promise<Ended> {
+  const options = { stdio: ['ignore', 'pipe', 'pipe'] } as const satisfies SpawnOptions;
+  const child =
+    cpus === undefined ? spawn(program, args, options) : spawnPinned(program, args, cpus, { ...options });
   let said = '';
   let progress = '';
   let stopped = false;
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-16_384);
   });
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
     progress = (progress + text).slice(-4_096);
   });
   const stop = () => {

@@ -99,7 +99,8 @@ async function measure(options: Options, store: RunStore, signal: AbortSignal): 
       clock: systemClock,
       store,
       signal,
-      onProgress: ({ done, total, run, skipped, remainingSeconds }) => {
+      onProgress: ({ done, total, clip, run, skipped, remainingSeconds }) => {
+        if (clip !== undefined) return bar.update(done, total, `making the clip ${clip}`);
         const left = remainingSeconds === undefined ? '' : `${Math.ceil(remainingSeconds / 60)} min left, `;
         bar.update(done, total, left + (run === undefined ? `skipped: ${skipped?.slice(0, 60)}` : line(run)));
       },
