@@ -6,8 +6,8 @@ import { dominantFamily } from './signature-family.js';
 /**
  * What is calibrated together: the encoder family that costs most, and how much the channel costs by the cost table.
  *
- * Chosen by measurement: residuals of models on models/baseline/runs.jsonl.gz, sources held out, 0.9 quantile after
- * calibration: pinball loss / mean 0.171 without classes, 0.174 by family and picture size, 0.162 by family and cost (the
+ * Chosen by measurement: residuals of models on models/baseline/runs.jsonl.gz (2026-11), five folds of sources held out, 0.9
+ * quantile after calibration: pinball loss / mean 0.171 without classes, 0.174 by family and picture size, 0.162 by family and cost (the
  * same order for the cost table's residuals). Between machines (18 of one x264 study) nearly all that differs is one
  * factor for the whole host: three levels of effort explain 0 to 20 % of the rest. Hence the hierarchy host > family >
  * class, in which a class with few outcomes takes its parent's word. Live and VOD ask the same of an encoder, and the
