@@ -15,7 +15,7 @@ export interface LoadFitOptions {
 }
 
 /*
- * Chosen by cross-validation over machines. There is no early stopping: so much of a host's load is noise that a
+ * Chosen by cross-validation over machines (`npm run -s bench -- load`). There is no early stopping: so much of a host's load is noise that a
  * validation part says when to stop no better than a fixed schedule does, and would cost training machines.
  */
 const EPOCHS = 6;

@@ -8,6 +8,9 @@ import type { NetworkShape } from './network.js';
  * The load of a shared machine is noise around a level that moves slowly, with bursts. A mean follows the bursts, which
  * cost the most in absolute error; so the level here is a mean of medians over nested windows, and the network learns
  * only what is left: (next - centre) / spread. What is older than a day of 5-minute samples is not looked at.
+ *
+ * The load benchmark alone trains this network: it shows what the project's LSTM code reaches on load recorded elsewhere.
+ * The daemon's own forecasts of its host's load are the channel network's (network.ts), or host-load.ts without it.
  */
 export interface LoadWindow {
   /** [LOAD_STEPS, LOAD_SEQUENCE_FEATURES], oldest first. */
