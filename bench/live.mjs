@@ -20,6 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { drawChannel } from './live/channels.mjs';
 import { pick, pictures } from './live/pictures.mjs';
+import { mean, scores } from './live/score.mjs';
 
 const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
 const { parseFfmpegCommand } = await import(`${dist}/client/ffmpeg-args.js`);
@@ -51,7 +52,9 @@ export async function run(given) {
     if (options.rows !== undefined) {
       writeFileSync(options.rows, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
     }
-    return summary(results, options);
+    const { complexity, calibrate: runs, seed } = options;
+    const { rows, figures, peers } = scores(results);
+    return { rows, figures: { ...figures, complexity, calibration_runs: runs, seed }, peers };
   } finally {
     await daemon.stop();
     rmSync(dir, { recursive: true, force: true });
@@ -205,82 +208,4 @@ async function readResults(dir, channels, reports) {
       ...(complexityCost === null ? {} : { complexityCost }),
     };
   });
-}
-
-function summary(results, { complexity, seed, calibrate: calibration }) {
-  const known = results.filter(({ failed }) => failed === undefined);
-  const half = Math.floor(known.length / 2);
-  const costs = known.flatMap(({ complexityCost }) => (complexityCost === undefined ? [] : [complexityCost]));
-  const alone = (key) =>
-    medianError(
-      known.filter((result) => key in result),
-      key,
-    );
-  return {
-    rows: [...new Set(known.map(({ encoder }) => encoder))].sort().map((encoder) => {
-      const own = known.filter((result) => result.encoder === encoder);
-      return {
-        encoder,
-        channels: own.length,
-        median_error_percent: medianError(own),
-        q90_coverage: coverage(own),
-        least_cores: Math.min(...own.map(({ measured }) => measured)),
-        most_cores: Math.max(...own.map(({ measured }) => measured)),
-      };
-    }),
-    figures: {
-      median_error_percent: medianError(known),
-      q90_coverage: coverage(known),
-      channels: known.length,
-      failed: results.length - known.length,
-      first_half_median_error_percent: medianError(known.slice(0, half)),
-      first_half_q90_coverage: coverage(known.slice(0, half)),
-      second_half_median_error_percent: medianError(known.slice(half)),
-      second_half_q90_coverage: coverage(known.slice(half)),
-      by_lstm: known.filter(({ source }) => source === 'lstm').length,
-      complexity,
-      complexity_wall_ms_p50: quantile(
-        costs.map(({ wallMs }) => wallMs),
-        0.5,
-      ),
-      complexity_wall_ms_max: quantile(
-        costs.map(({ wallMs }) => wallMs),
-        1,
-      ),
-      complexity_cpu_s_p50: quantile(
-        costs.map(({ cpuSeconds }) => cpuSeconds),
-        0.5,
-      ),
-      calibration_runs: calibration,
-      seed,
-    },
-    peers: {
-      cost_table_median_error_percent: alone('costTableCores'),
-      probe_alone_median_error_percent: alone('probeCores'),
-    },
-  };
-}
-
-function medianError(results, key = 'q50') {
-  return quantile(
-    results.map((result) => (100 * Math.abs(result[key] - result.measured)) / result.measured),
-    0.5,
-  );
-}
-
-function coverage(results) {
-  return mean(results.map(({ measured, q90 }) => Number(measured <= q90)));
-}
-
-function mean(values) {
-  return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
-}
-
-/** Linear between neighbours; null of nothing. */
-function quantile(values, q) {
-  if (values.length === 0) return null;
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = q * (sorted.length - 1);
-  const low = sorted[Math.floor(at)];
-  return low + (sorted[Math.ceil(at)] - low) * (at - Math.floor(at));
 }
