@@ -34,15 +34,18 @@ const WATCHED_S = 5;
 const MOST_DELAY_S = 8;
 /** A run that reaches less of real time than this is too slow to be paced. */
 const LEAST_SPEED = 0.9;
+/** Frames that an encoder may hand out at once: SVT-AV1 a group of 16 and the key frame. */
+const BURST_FRAMES = 17;
 const SAMPLE_MS = 100;
 
 /**
  * As a live channel runs: paced, for as long as it takes to see it at work. A paced encoder takes more CPU than one at full
  * speed, because it sleeps and finds its caches cold; by how much depends on its threads. Its beginning (loading, filling
- * the look-ahead) and its end are not in it. Undefined when it does not keep real time on these CPUs.
+ * the look-ahead) and its end are not in it. Undefined when it does not keep real time on these CPUs. `fps`: of its slowest output.
  */
 export async function runPaced(
   args: readonly string[],
+  fps: number,
   cpus: Cpuset,
   options: FfmpegOptions,
 ): Promise<FfmpegUse | undefined> {
@@ -76,8 +79,9 @@ export async function runPaced(
   const { code, said } = await ended.finally(() => clearInterval(sampling));
   if (first === undefined || last === undefined) throw failed(options.ffmpeg, args, code, said);
   const wallSeconds = (last.ms - first.ms) / 1000;
-  // Output comes in bursts of some frames, so it tells the pace and not the media time.
-  if ((last.outTimeS - first.outTimeS) / wallSeconds < LEAST_SPEED) return undefined;
+  // Output comes in bursts, so it tells whether the pace was kept, and not the media time.
+  const mostMediaS = last.outTimeS - first.outTimeS + BURST_FRAMES / fps;
+  if (mostMediaS / wallSeconds < LEAST_SPEED) return undefined;
   return {
     cpuSeconds: last.seconds - first.seconds,
     wallSeconds,

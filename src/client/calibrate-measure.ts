@@ -84,7 +84,8 @@ export class Measurer {
     cpus: Cpuset,
   ): Promise<FfmpegUse | undefined> {
     if (this.#guess(entry) > PACED_SHARE * cpus.length) return undefined;
-    return runPaced(this.#args(entry, path, facts, MAX_MEDIA_S, ['-re']), cpus, this.#run);
+    const fps = Math.min(...entry.outputs.map((output) => output.fps || entry.clip.fps));
+    return runPaced(this.#args(entry, path, facts, MAX_MEDIA_S, ['-re']), fps, cpus, this.#run);
   }
 
   /** Longer and longer, until it is long enough to be exact. */

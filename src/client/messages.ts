@@ -5,7 +5,7 @@ import type { Run as RunMessage } from '../rpc/generated/corecast/v1/Run.js';
 import type { Signature as SignatureMessage } from '../rpc/generated/corecast/v1/Signature.js';
 
 /** From the domain's types to the client's requests. */
-export function signatureMessage({ input, outputs, complexity }: Signature): SignatureMessage {
+export function signatureMessage({ input, outputs, complexity, content }: Signature): SignatureMessage {
   return {
     // What ffprobe and FFmpeg say may have fractions; the fields are whole numbers.
     input: { ...input, bitrateBps: Math.round(input.bitrateBps) },
@@ -18,6 +18,7 @@ export function signatureMessage({ input, outputs, complexity }: Signature): Sig
           : {}),
     })),
     complexity,
+    content: content ?? '',
   };
 }
 

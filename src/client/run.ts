@@ -37,6 +37,7 @@ export interface RunOptions {
   readonly probe: boolean;
   readonly probeTimeoutMs?: number;
   readonly complexity: ComplexityLevel;
+  readonly content?: string;
   readonly declared: Partial<VideoInput>;
   /** Lines for the operator, on standard error. */
   readonly note: (text: string) => void;
@@ -249,6 +250,7 @@ async function readSignature(command: FfmpegCommand, options: RunOptions): Promi
       probe: options.probe,
       ...(options.probeTimeoutMs === undefined ? {} : { timeoutMs: options.probeTimeoutMs }),
       declared: options.declared,
+      ...(options.content === undefined ? {} : { content: options.content }),
     });
     if (options.complexity === 'packets') return { read };
     const { withComplexity } = await import('./measure-complexity.js');

@@ -27,6 +27,8 @@ export interface SignatureOptions {
   readonly timeoutMs?: number;
   /** Declared facts of the input, for pipes and listeners; they win over what ffprobe says. */
   readonly declared?: Partial<VideoInput>;
+  /** The operator's word for what kind of picture it is. */
+  readonly content?: string;
 }
 
 /** Reads a command's signature: inputs by ffprobe, outputs by their options. */
@@ -36,7 +38,9 @@ export async function commandSignature(
 ): Promise<CommandSignature> {
   const notes: string[] = [];
   const facts = await Promise.all(command.inputs.map((file) => probeInput(command, file, options, notes)));
-  return signatureFrom(command, facts, notes);
+  const read = signatureFrom(command, facts, notes);
+  if (read.signature === undefined || options.content === undefined) return read;
+  return { ...read, signature: { ...read.signature, content: options.content } };
 }
 
 /** Facts of one input: the picture and how hard it is. */

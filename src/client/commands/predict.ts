@@ -22,6 +22,7 @@ interface Options extends DaemonOptions {
   readonly priority?: number;
   readonly inputSignature?: Partial<VideoInput>;
   readonly complexity: ComplexityLevel;
+  readonly content?: string;
 }
 
 export function addPredictCommand(program: Command): void {
@@ -50,6 +51,7 @@ export function addPredictCommand(program: Command): void {
         .argParser(oneOf('packets', 'siti', 'probe'))
         .default('packets'),
     )
+    .option('--content <word>', 'as for run')
     .addOption(new Option('--class <class>', 'live or vod').argParser(oneOf('live', 'vod')))
     .option('--exclusive', 'as for run')
     .option('--cpus <n>', 'exactly this many CPUs (default: as many as the forecast says)', integer(1, 8192))
@@ -70,6 +72,7 @@ export function addPredictCommand(program: Command): void {
       const plain = await commandSignature(command, {
         probe: words.length > 0 || options.input !== undefined,
         declared: options.inputSignature ?? {},
+        ...(options.content === undefined ? {} : { content: options.content }),
       });
       const { read, cost } = await withComplexity(command, plain, options.complexity);
       const { signature, notes } = read;

@@ -24,6 +24,7 @@ interface Options {
   readonly probe: boolean;
   readonly probeTimeout?: number;
   readonly complexity: ComplexityLevel;
+  readonly content?: string;
   readonly inputSignature?: Partial<VideoInput>;
   readonly report?: string;
   readonly json?: true;
@@ -68,6 +69,10 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
         .default('packets'),
     )
     .option(
+      '--content <word>',
+      'what kind of picture it is, such as sports or news, for models that know the word',
+    )
+    .option(
       '--input-signature <facts>',
       'declare a pipe or listener: codec=h264,size=1920x1080,fps=25,bitrate=6M,depth=8',
       declaredInput,
@@ -96,6 +101,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
         ...(options.probeTimeout === undefined ? {} : { probeTimeoutMs: options.probeTimeout }),
         complexity: options.complexity,
         declared: options.inputSignature ?? {},
+        ...(options.content === undefined ? {} : { content: options.content }),
         note,
       });
       writeReport(report, options, note);
