@@ -7,8 +7,8 @@
  *
  * A and B have the columns machine, model, cpus, video, config, fps, etime. Without --test, machines are left out by
  * folds, all machines of one CPU model in the same. With it, all of A's machines that B lacks teach, and each machine of
- * B is calibrated on a few of its own runs and judged on the rest. --budget is the calibration's length on the
- * median machine that teaches; what it took on the others is in the figures. --options names a table of what the
+ * B is calibrated on a few of its own runs and judged on the rest. --budget is the calibration's length on each; what
+ * was used of it is in the figures. --options names a table of what the
  * numbers in `config` mean (columns config, ref, me, subme, trellis, bframes, rc_lookahead), for the daemon's own
  * effects beside the peers.
  */
@@ -35,13 +35,16 @@ export async function run({ data, test, options, budget = '60', folds = '6', see
   const trained = splits.map((split) => timed(() => ({ ...split, fleet: learnFleet(split.train) })));
   const cases = trained.flatMap(({ result }) => casesOf(result, x264Options));
 
-  const own = judge(cases, budgetSeconds, fleetResponse);
-  const peers = Object.entries(PEERS).map(([what, method]) => [what, judge(cases, budgetSeconds, method)]);
+  const calibrated = calibrate(cases, budgetSeconds);
+  const own = judge(calibrated, fleetResponse);
+  const peers = Object.entries(PEERS).map(([what, method]) => [what, judge(calibrated, method)]);
   const newVideos =
-    test === undefined ? judge(newVideoCases(splits, seed), budgetSeconds, fleetResponse) : undefined;
+    test === undefined
+      ? judge(calibrate(newVideoCases(splits, seed), budgetSeconds), fleetResponse)
+      : undefined;
   return {
     rows: [
-      ...BUDGETS_S.map((s) => row(`this, at most ${s} s`, judge(cases, s, fleetResponse))),
+      ...BUDGETS_S.map((s) => row(`this, at most ${s} s`, judge(calibrate(cases, s), fleetResponse))),
       row(`this, at most ${budgetSeconds} s: the figures`, own),
       ...(newVideos ? [row(`this, ${NEW_VIDEOS} videos that training never saw`, newVideos)] : []),
       ...peers.map(([what, outcome]) => row(what.replaceAll('_', ' '), outcome)),
@@ -113,20 +116,28 @@ function newVideoCases(splits, seed) {
   });
 }
 
-/** Calibrates each machine by the design, forecasts the rest of its runs: errors in percent of the measured fps. */
-function judge(cases, budgetSeconds, method) {
+/** Each machine's calibration runs, by the design, and what they took. */
+function calibrate(cases, budgetSeconds) {
   return cases.map((one) => {
-    const { machine, cells } = one;
-    const chosen = calibrationDesign(cells, budgetSeconds);
-    const measured = chosen.map((cell) => ({ cell, logFps: machine.runs.get(cell.key).logFps }));
-    const forecast = method({ ...one, measured });
-    const calibrated = new Set(chosen);
+    const runOf = ({ key }) => one.machine.runs.get(key);
+    const chosen = calibrationDesign(one.cells, budgetSeconds, (cell) => runOf(cell).seconds);
+    const measured = chosen.map((cell) => ({ cell, logFps: runOf(cell).logFps }));
+    const seconds = chosen.reduce((sum, cell) => sum + runOf(cell).seconds, 0);
+    return { ...one, measured, seconds };
+  });
+}
+
+/** Forecasts the rest of each machine's runs: errors in percent of the measured fps. */
+function judge(calibrated, method) {
+  return calibrated.map((one) => {
+    const { machine, cells, measured, seconds } = one;
+    const forecast = method(one);
+    const taken = new Set(measured.map(({ cell }) => cell));
     const errors = cells
-      .filter((cell) => !calibrated.has(cell))
+      .filter((cell) => !taken.has(cell))
       .map((cell) => 100 * Math.abs(Math.expm1(forecast(cell) - machine.runs.get(cell.key).logFps)))
       .filter(Number.isFinite);
-    const seconds = chosen.reduce((sum, { key }) => sum + machine.runs.get(key).seconds, 0);
-    return { machine, errors, runs: chosen.length, seconds };
+    return { machine, errors, runs: measured.length, seconds };
   });
 }
 

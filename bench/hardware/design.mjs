@@ -1,19 +1,22 @@
 /**
  * Which runs to calibrate a machine with: greedily the run that takes most variance off the forecasts of all cells (the
- * I-optimal design of a Bayesian linear model) for its expected seconds to the power of TIME_EXPONENT, while the
- * budget of seconds lasts. It depends on the fleet alone, never on what the new machine measured.
+ * I-optimal design of a Bayesian linear model) for its expected seconds to the power of TIME_EXPONENT, while
+ * the budget of seconds lasts. `secondsOf` tells what a chosen run took on the machine: from the second run on, those
+ * still to come are expected to be slower or faster as those before were. Nothing else that the machine measured enters.
  */
-export function calibrationDesign(cells, budgetSeconds) {
+export function calibrationDesign(cells, budgetSeconds, secondsOf = (cell) => cell.seconds) {
   const size = cells[0].loadings.length;
   const moments = secondMoments(cells, size);
   // Covariance of the weights; before any run, the identity.
   const covariance = Float64Array.from({ length: size * size }, (_, i) => Number(i % (size + 1) === 0));
   const chosen = new Set();
-  let left = budgetSeconds;
+  let spent = 0;
+  let expected = 0;
   for (;;) {
+    const slowness = chosen.size === 0 ? 1 : spent / expected;
     let best;
     for (const cell of cells) {
-      if (!(cell.seconds <= left) || chosen.has(cell)) continue;
+      if (!(spent + slowness * cell.seconds <= budgetSeconds) || chosen.has(cell)) continue;
       const direction = product(covariance, cell.loadings);
       const variance = dot(cell.loadings, direction) + cell.noise ** 2;
       const gain = dot(direction, product(moments, direction)) / variance / cell.seconds ** TIME_EXPONENT;
@@ -21,7 +24,8 @@ export function calibrationDesign(cells, budgetSeconds) {
     }
     if (best === undefined) return [...chosen];
     chosen.add(best.cell);
-    left -= best.cell.seconds;
+    spent += secondsOf(best.cell);
+    expected += best.cell.seconds;
     for (let i = 0; i < covariance.length; i++) {
       covariance[i] -= (best.direction[Math.floor(i / size)] * best.direction[i % size]) / best.variance;
     }

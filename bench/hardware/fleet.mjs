@@ -112,7 +112,7 @@ function curvesOf({ videos, configs, base }) {
 function separate(speeds) {
   let factors = speeds.map(median);
   let base = [];
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 8; round++) {
     base = speeds[0].map((_, cell) => huberMean(speeds.map((row, m) => row[cell] - factors[m])));
     factors = speeds.map((row) => median(row.map((y, cell) => y - base[cell])));
   }

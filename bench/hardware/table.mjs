@@ -41,7 +41,8 @@ function* readCsv(path, wanted) {
   const lines = (raw[0] === 0x1f ? gunzipSync(raw) : raw).toString('utf8').split(/\r?\n/);
   const header = lines[0].split(',');
   const missing = wanted.filter((name) => !header.includes(name));
-  if (missing.length > 0) throw new Error(`${path}: no column ${missing.join(', ')} in "${lines[0]}"`);
+  if (missing.length > 0)
+    throw new Error(`${path}: no column ${missing.join(', ')} in "${lines[0].slice(0, 200)}"`);
   const places = wanted.map((name) => header.indexOf(name));
   for (const [i, line] of lines.entries()) {
     if (i === 0 || line === '') continue;

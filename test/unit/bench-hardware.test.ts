@@ -154,6 +154,13 @@ describe('the calibration design', () => {
     expect(seconds(chosen) + shortest).toBeGreaterThan(budget);
   });
 
+  it('goes by the clock of the machine: one that is three times as slow gets fewer runs in about the same time', () => {
+    const slow: Cell[] = calibrationDesign(cells, 60, (cell: Cell) => 3 * cell.seconds);
+    expect(3 * seconds(slow)).toBeLessThan(60 + 2 * Math.max(...slow.map((cell) => cell.seconds)));
+    expect(slow.length).toBeLessThan(calibrationDesign(cells, 60).length);
+    expect(slow.length).toBeGreaterThan(3);
+  });
+
   it('leaves less uncertainty than as many seconds of runs taken at random', () => {
     const chosen: Cell[] = calibrationDesign(cells, 20);
     const normal = seededNormal(8);
