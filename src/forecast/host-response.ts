@@ -23,9 +23,9 @@ export interface HostResponse {
 
 /** Beyond this many standard deviations an error counts linearly: 95 % efficient where nothing is wrong. */
 const HUBER = 1.345;
-/** The problem is convex; reweighting has settled to 1e-6 long before. */
+/** The problem is convex and reweighting converges; this many are not needed. */
 const ROUNDS = 50;
-const SETTLED = 1e-8;
+const SETTLED = 1e-6;
 
 /** `components`: the length of every run's loadings. */
 export function estimateResponse(components: number, runs: readonly MeasuredRun[]): HostResponse {

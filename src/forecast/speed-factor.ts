@@ -78,7 +78,7 @@ export function createSpeedFactorTrack(saved: unknown): SpeedFactorTrack {
         runs = runs.map(({ effects, costTable }) => ({ effects, costTable }));
         baselineId = baseline.id;
       }
-      const run = { effects: hostEffects(signature), costTable, baseline: baseline?.ratio };
+      const run = { effects: hostEffects(signature).map(forKeeping), costTable, baseline: baseline?.ratio };
       runs = [...runs, withoutInvalid(run)].slice(-MOST_RUNS);
       estimates = {};
     },
@@ -125,6 +125,11 @@ function estimateSource(all: readonly SpeedRun[], source: SpeedSource): SourceEs
     runs.map(({ effects, log }) => ({ logRatio: log - middle, loadings: [OFFSET_SD, ...effects], noise })),
   );
   return { factor, response, runs: runs.length };
+}
+
+/** Hundreds of runs are written at each new one. */
+function forKeeping(effect: number): number {
+  return Number(effect.toFixed(4));
 }
 
 function withoutInvalid({ effects, costTable, baseline }: SpeedRun): SpeedRun {
