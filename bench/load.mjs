@@ -2,7 +2,7 @@
  * Host load: what a machine's CPU does next and an hour on, forecast by the project's LSTM (the native trainer, the ONNX
  * writer, onnxruntime) against the plain methods, on machines that training has not seen.
  *
- *   npm run -s bench -- load --data LOADS.csv.gz [--test OTHERS.csv.gz] [--json] [--folds 5] [--members 8] [--seed 1]
+ *   npm run -s bench -- load --data LOADS.csv.gz [--test OTHERS.csv.gz] [--json] [--folds 5] [--members 4] [--seed 1]
  *
  * LOADS: one machine a line, its name, then its CPU percents at even times (5 minutes: 12 samples are an hour).
  * Without --test, each of the folds is forecast by a model that learned from the other folds' machines only, and the
@@ -198,7 +198,7 @@ function optionsOf({ data, test, ...numbers }) {
     data,
     test,
     folds: whole('folds', 5, 2),
-    members: whole('members', 8, 1),
+    members: whole('members', 4, 1),
     seed: whole('seed', 1, 0),
   };
 }

@@ -7,10 +7,10 @@ import { mean } from './load-statistics.js';
  *
  * Chosen on 300 machines (`npm run -s bench -- load --data planetlab_cpu.csv.gz`): from 12 steps, the mean load of the
  * next 2, of 3-12 and of 13-60 steps on. With the window's lowest and highest step counted as their neighbours, one burst
- * does not set the level: mean absolute error 3.39, 2.15 and 2.06 points, against 3.52, 2.21 and 2.08 of the plain mean
- * and 5.2, 4.6 and 4.6 of the last step; the median is better for the next 2 steps only. The spans of a forecast are
+ * does not set the level: mean absolute error 3.39, 2.15 and 2.06 points, against 3.51, 2.21 and 2.07 of the plain mean
+ * and 5.23, 4.56 and 4.58 of the last step; the median is better for the next 2 steps only. The spans of a forecast are
  * longer the farther ahead they lie, and the mean over a longer one strays less, which makes up for a level that moves:
- * one spread does for all of them. It covers 0.91, 0.94 and 0.95 at 0.9, and 0.99 at 0.99.
+ * one spread does for all of them. 0.90, 0.94 and 0.94 of the outcomes lie at or below its 0.9 quantile.
  */
 export function hostLoadForecast(
   window: readonly Pick<HostState, 'busy'>[],
