@@ -1,161 +1,111 @@
 /**
- * One forecast for 8 candidate CPU counts, against its floor in the same run: the model alone on the same batch. The
- * network has the real shape and random weights; times do not depend on what it learned.
+ * How well demand is forecast for videos never seen: CPU seconds per frame of x264 from its options, the size and the
+ * complexity of the picture. The network, its training, its calibration on unseen sources, the ONNX file and onnxruntime
+ * are the ones that serve admissions (src/feedback, src/forecast); the rows come from the file instead of the history.
  *
- *   npm run -s bench -- forecast [--json]
+ *   npm run -s bench -- forecast --train A.csv.gz [--test B.csv.gz] [--json] [--seed 1] [--python PATH]
+ *
+ * Both files have the columns of x264_ugc (video, category, width, height, spatial, temporal, chunk_var, config, ref, me,
+ * subme, trellis, bframes, rc_lookahead, usertime, systemtime, frames). Without --test a quarter of the videos is held
+ * out. How a row becomes a signature stands in forecast/ugc.mjs. Nothing is chosen by the test part.
+ *
+ * Peers, same rows: a lookup (option set and size -> median and 0.9 quantile of what training saw), and scikit-learn's
+ * gradient-boosted trees on the same columns (`apt-get install python3-sklearn`; without it their figures are absent).
  */
-import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fitAndForecast } from './forecast/corecast.mjs';
+import { lookup } from './forecast/lookup.mjs';
+import { treesForecast } from './forecast/trees.mjs';
+import { byVideo, readUgc } from './forecast/ugc.mjs';
 
-const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
-const { openHistory } = await import(`${dist}/history/store.js`);
-const { configSchema } = await import(`${dist}/config/schema.js`);
-const { lstmLayout } = await import(`${dist}/feedback/lstm-layout.js`);
-const { writeOnnx } = await import(`${dist}/feedback/onnx-writer.js`);
-const { COST_TABLE_ID } = await import(`${dist}/forecast/cost-table.js`);
-const { encodeSequence, encodeStatics, STATIC_FEATURE_NAMES } = await import(`${dist}/forecast/features.js`);
-const { createForecaster } = await import(`${dist}/forecast/forecaster.js`);
-const { networkShape } = await import(`${dist}/forecast/network.js`);
-const { openRegistry } = await import(`${dist}/forecast/registry.js`);
-const { systemClock } = await import(`${dist}/lib/clock.js`);
+const HELD_OUT = 0.25;
 
-const ROUNDS = 1_000;
-const CANDIDATES = [1, 2, 3, 4, 5, 6, 7, 8];
-const SCHEDULABLE = 16;
-
-export async function run() {
-  const root = mkdtempSync(join(tmpdir(), 'corecast-bench-'));
-  try {
-    return await measure(root);
-  } finally {
-    rmSync(root, { recursive: true, force: true });
+export async function run({ train, test, seed = '1', python }) {
+  if (typeof train !== 'string') {
+    throw new Error('--train is missing: a .csv.gz with the columns of x264_ugc');
   }
-}
-
-async function measure(root) {
-  const clock = systemClock;
-  const config = configSchema.parse({}).history;
-  const { history } = await openHistory({ dir: join(root, 'history'), clock, config });
-  const directory = join(root, 'models');
-  const registry = await openRegistry({ directory, baseline: join(root, 'none'), clock });
-  const { card, onnx } = randomModel();
-  await registry.install(card, onnx);
-  await registry.promote(card.id);
-  const forecaster = await createForecaster({ registry, history, clock, timeoutMs: 1_000 });
-
-  const query = ladderQuery();
-  const statics = encodeStatics(query.signature, CANDIDATES, SCHEDULABLE);
-  const sequence = encodeSequence(query.host);
-  const times = { forecast: [], model: [], encode: [] };
-  // Alternating, so that neighbours on the machine slow all alike.
-  for (let round = -200; round < ROUNDS; round++) {
-    const forecast = await timed(() => forecaster.forecast(query));
-    const model = await timed(() => registry.inUse().run(sequence, statics));
-    const encode = await timed(() => encodeStatics(query.signature, CANDIDATES, SCHEDULABLE));
-    if (round < 0) continue;
-    times.forecast.push(forecast);
-    times.model.push(model);
-    times.encode.push(encode);
-  }
-  await forecaster.close();
-  registry.close();
-  await history.close();
-
-  const rows = Object.entries(times).map(([what, ms]) => ({
-    what,
-    p50_ms: quantile(ms, 0.5),
-    p99_ms: quantile(ms, 0.99),
-  }));
+  const { training, unseen } = parts(readUgc(train), test && readUgc(test), Number(seed));
+  const own = await fitAndForecast(training, unseen, Number(seed));
+  const table = lookup(training, unseen);
+  const trees = treesForecast(training, unseen, python);
+  const methods = { corecast: own, lookup: table, ...(trees && { trees }) };
+  const scored = Object.fromEntries(
+    Object.entries(methods).map(([name, method]) => [
+      name,
+      { ...scores(unseen, method), train_seconds: method.seconds },
+    ]),
+  );
+  const { corecast, ...peers } = scored;
   return {
-    rows,
+    rows: [
+      ...Object.entries(scored).map(([method, score]) => ({ method, ...score })),
+      { method: 'corecast, by video: worst tenth', mape: worstTenth(unseen, own) },
+    ],
     figures: {
-      candidates: CANDIDATES.length,
-      forecast_p50_ms: rows[0].p50_ms,
-      model_p50_ms: rows[1].p50_ms,
-      forecast_over_model_p50: Number((rows[0].p50_ms / rows[1].p50_ms).toFixed(2)),
+      ...corecast,
+      step_count: own.steps,
+      training_videos: byVideo(training).size,
+      test_videos: byVideo(unseen).size,
+      test_rows: unseen.length,
     },
+    peers: prefixed(peers),
   };
 }
 
-async function timed(work) {
-  const from = performance.now();
-  await work();
-  return performance.now() - from;
+/** Whole videos are held out: rows of one video are one picture. */
+function parts(rows, given, seed) {
+  if (given !== undefined) return { training: rows, unseen: given };
+  const videos = [...byVideo(rows).values()];
+  const held = new Set(
+    shuffled(videos, seed)
+      .slice(0, Math.round(videos.length * HELD_OUT))
+      .flat(),
+  );
+  return { training: rows.filter((row) => !held.has(row)), unseen: rows.filter((row) => held.has(row)) };
 }
 
-function randomModel() {
-  const shape = networkShape(STATIC_FEATURE_NAMES.length);
-  const weights = Float32Array.from({ length: lstmLayout(shape).size }, (_, i) => 0.1 * Math.sin(i * i));
-  const onnx = writeOnnx(shape, weights, {});
-  const fill = (length, value) => new Array(length).fill(value);
-  const card = {
-    format: 1,
-    id: 'bench',
-    origin: 'history',
-    trainedMs: 0,
-    seed: 0,
-    shape,
-    staticFeatureNames: STATIC_FEATURE_NAMES,
-    costTable: COST_TABLE_ID,
-    sequenceMean: fill(shape.sequenceFeatures, 0),
-    sequenceScale: fill(shape.sequenceFeatures, 1),
-    staticMean: fill(shape.staticFeatures, 0),
-    staticScale: fill(shape.staticFeatures, 3),
-    onnxSha256: createHash('sha256').update(onnx).digest('hex'),
-    trainingRuns: 0,
-    validationRuns: 0,
-    scores: [],
-    note: 'random weights',
+function shuffled(items, seed) {
+  let state = seed;
+  const random = () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
   };
-  return { card, onnx };
+  return items
+    .map((item) => ({ item, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ item }) => item);
 }
 
-/** A ladder of three: the largest signature that is common. */
-function ladderQuery() {
-  const output = (width, height, bitrateBps) => ({
-    encoder: 'libx264',
-    preset: 'veryfast',
-    width,
-    height,
-    fps: 25,
-    rate: { bitrateBps },
-    bitDepth: 8,
-    options: { 'x264-params': 'ref=2' },
-  });
-  const host = {
-    busy: 0.1,
-    coreSpread: 0.05,
-    busiestCore: 0.2,
-    memoryUsed: 0.4,
-    diskBusy: 0,
-    ingressBps: 5e6,
-    queueLength: 0,
-    cpuPressure: 0,
-    channels: 1,
-    reserved: 0.2,
-  };
+/** `q50` and `q90`: CPU seconds per frame, in the order of the rows. */
+function scores(rows, { q50, q90 }) {
+  const mean = (value) => rows.reduce((sum, row, i) => sum + value(row.y, i), 0) / rows.length;
+  const logMean = mean((y) => Math.log(y));
   return {
-    signature: {
-      input: { codec: 'h264', width: 1920, height: 1080, fps: 25, bitrateBps: 6e6, bitDepth: 8 },
-      outputs: [output(1280, 720, 3e6), output(854, 480, 1.2e6), output(640, 360, 8e5)],
-      complexity: { bitsPerPixel: 0.1 },
-    },
-    host: new Array(12).fill(host),
-    candidates: CANDIDATES,
-    schedulableCpus: SCHEDULABLE,
+    mape: 100 * mean((y, i) => Math.abs(q50[i] - y) / y),
+    r2_log: 1 - mean((y, i) => Math.log(q50[i] / y) ** 2) / mean((y) => (Math.log(y) - logMean) ** 2),
+    under20: 100 * mean((y, i) => Number(q50[i] < 0.8 * y)),
+    q90_coverage: mean((y, i) => Number(y <= q90[i])),
+    pinball90_over_mean:
+      mean((y, i) => (y > q90[i] ? 0.9 * (y - q90[i]) : 0.1 * (q90[i] - y))) / mean((y) => y),
   };
 }
 
-function quantile(values, q) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return Number(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))].toFixed(4));
+/** Mean error of the tenth of the videos that are forecast worst. */
+function worstTenth(rows, { q50 }) {
+  const errors = new Map();
+  rows.forEach(({ video, y }, i) => {
+    const known = errors.get(video) ?? [];
+    known.push((100 * Math.abs(q50[i] - y)) / y);
+    errors.set(video, known);
+  });
+  const means = [...errors.values()].map((all) => all.reduce((a, b) => a + b, 0) / all.length);
+  const worst = means.sort((a, b) => b - a).slice(0, Math.ceil(means.length / 10));
+  return worst.reduce((a, b) => a + b, 0) / worst.length;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { rows, figures } = await run();
-  console.table(rows);
-  if (process.argv.includes('--json')) console.log(JSON.stringify({ bench: 'forecast', figures, peers: {} }));
+function prefixed(peers) {
+  return Object.fromEntries(
+    Object.entries(peers).flatMap(([name, score]) =>
+      Object.entries(score).map(([figure, value]) => [`${name}_${figure}`, value]),
+    ),
+  );
 }

@@ -88,7 +88,7 @@ function digestOf(body: Uint8Array): string {
 
 const length = z.number().int().min(1).max(64e6);
 const headerSchema = z.object({
-  format: z.literal(1),
+  format: z.literal(2),
   hash: z.string(),
   seed: z.number(),
   untilMs: z.number(),
@@ -103,7 +103,6 @@ const headerSchema = z.object({
   ),
   fit: z.object({
     epoch: z.number().int().min(1),
-    rate: z.number(),
     sinceBetter: z.number().int().min(0),
     best: z.object({ bestEpoch: z.number().int().min(0), validationLoss: z.number() }),
   }),

@@ -107,8 +107,9 @@ function partOf(
   which: Part,
   assigned: (run: RunMark) => Part | undefined,
 ): PartOfDataset {
-  // An imagined host teaches; only measured ones judge.
-  const own = kept.filter(({ row, run }) => assigned(run) === which && !(which === 'test' && row.imagined));
+  // What was imagined or withheld teaches; only what was measured judges.
+  const judges = ({ row }: Kept) => !row.imagined && !row.withheld;
+  const own = kept.filter((one) => assigned(one.run) === which && (which !== 'test' || judges(one)));
   return {
     rows: own.map(({ row }) => row),
     runs: new Set(own.map(({ row }) => row.runId)).size,

@@ -6,6 +6,7 @@ import { costTable, type DemandForecast, type Method, persistence, signatureLook
 import type { Row } from './rows.js';
 import { score } from './scores.js';
 import { demandOf } from './targets.js';
+import { fixedFor } from './words.js';
 
 /** The network and the simple methods that it must beat, on the same rows. */
 export function judgeNetwork(
@@ -59,7 +60,10 @@ export async function judgeIncumbent(
     model = await openModel(card, onnx);
     const forecasts = new Map<Row, DemandForecast>();
     for (const row of rows) {
-      forecasts.set(row, demandQuantiles(await model.run(row.sequence, [row.fixed]), 0, row.cost));
+      forecasts.set(
+        row,
+        demandQuantiles(await model.run(row.sequence, [fixedFor(row, card.vocabulary)]), 0, row.cost),
+      );
     }
     const running = rows.filter(({ kind }) => kind === 'running');
     const forecast = (row: Row) => forecasts.get(row)!;

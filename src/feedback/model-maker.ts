@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import { COST_TABLE_ID } from '../forecast/cost-table.js';
 import type { ModelEvidence } from '../forecast/evidence.js';
-import { STATIC_FEATURE_NAMES } from '../forecast/features.js';
+import { staticFeatureNames } from '../forecast/features.js';
 import { HORIZONS } from '../forecast/forecast.js';
-import { type ModelCard, type ModelScore, type NetworkShape, networkShape } from '../forecast/network.js';
+import { type ModelCard, type ModelScore, networkShape } from '../forecast/network.js';
+import type { Vocabulary } from '../forecast/vocabulary.js';
 import type { Run } from '../history/records.js';
 import { CorecastError } from '../lib/errors.js';
 import { buildDataset, type Dataset } from './dataset.js';
 import { type EpochReport, type Fit, type FitState, fitNetwork } from './fit.js';
+import { absentInputs, droppableInputs } from './input-dropout.js';
 import { answersOf, judgeIncumbent, judgeNetwork, methodOf } from './judge.js';
 import { weightsFromBytes, weightsToBytes } from './lstm-addon.js';
 import { lstmLayout } from './lstm-layout.js';
@@ -15,7 +17,8 @@ import { recordOfData, testEvidence } from './make-evidence.js';
 import { type Normalisation, normalisationOf, type Packed, pack } from './normalisation.js';
 import { writeOnnx } from './onnx-writer.js';
 import { isKnown } from './peers.js';
-import { nearCostTable, renormalised, sameShape, withoutConstants } from './start-weights.js';
+import { carriedOver, nearCostTable, sameButWords, withoutConstants } from './start-weights.js';
+import { vocabularyOf, withVocabulary } from './words.js';
 
 export interface TrainingJob {
   readonly seed: number;
@@ -72,17 +75,20 @@ export async function makeModel(
   { onEpoch, onData }: TrainingHooks,
 ): Promise<TrainedModel> {
   const { seed, mostRows, untilMs } = job;
-  const dataset = await buildDataset(runs, {
+  const bare = await buildDataset(runs, {
     seed,
     ...(mostRows === undefined ? {} : { mostRows }),
     ...(untilMs === undefined ? {} : { untilMs }),
   });
-  checkParts(dataset);
-  const data = recordOfData(dataset);
+  checkParts(bare);
+  const data = recordOfData(bare);
   const before = await onData?.(data);
-  const shape = networkShape(STATIC_FEATURE_NAMES.length);
+  const vocabulary = vocabularyOf(bare.training.rows);
+  const dataset = withVocabulary(bare, vocabulary);
+  const names = staticFeatureNames(vocabulary);
+  const shape = networkShape(names.length);
   const normalisation = normalisationOf(dataset.training.rows);
-  const fresh = startFrom(job, normalisation);
+  const fresh = startFrom(job, names, normalisation);
   const start = before?.start ?? fresh.name;
   const resumedAfter = before === undefined ? [] : [...before.resumedAfter, before.fit.epoch];
   const curve = [...(before?.curve ?? [])];
@@ -93,6 +99,7 @@ export async function makeModel(
       shape,
       seed: job.seed,
       maxEpochs: job.maxEpochs,
+      dropout: { groups: droppableInputs(vocabulary), absent: absentInputs(normalisation.fixed) },
       toCover: toCover(dataset, normalisation),
       prepare: fresh.prepare,
       ...(before === undefined ? {} : { resume: before.fit }),
@@ -113,6 +120,7 @@ export async function makeModel(
   const testRows = rows.filter(isKnown);
   const card = cardOf(job, dataset, normalisation, {
     id,
+    vocabulary,
     onnx,
     scores: judgeNetwork(dataset.training.rows, testRows, normalisation, methodOf(rows, answers)),
     note: noteOf(dataset, testRows.length, result, start),
@@ -148,16 +156,19 @@ function cardOf(
   { origin, trainedMs, seed }: TrainingJob,
   dataset: Dataset,
   normalisation: Normalisation,
-  { id, onnx, scores, note }: { id: string; onnx: Uint8Array; scores: ModelScore[]; note: string },
+  made: { id: string; vocabulary: Vocabulary; onnx: Uint8Array; scores: ModelScore[]; note: string },
 ): ModelCard {
+  const { id, vocabulary, onnx, scores, note } = made;
+  const names = staticFeatureNames(vocabulary);
   return {
     format: 1,
     id,
     origin,
     trainedMs,
     seed,
-    shape: networkShape(STATIC_FEATURE_NAMES.length),
-    staticFeatureNames: STATIC_FEATURE_NAMES,
+    shape: networkShape(names.length),
+    staticFeatureNames: names,
+    vocabulary,
     costTable: COST_TABLE_ID,
     sequenceMean: normalisation.sequence.mean,
     sequenceScale: normalisation.sequence.scale,
@@ -190,12 +201,12 @@ function modelId(weights: Uint8Array, { sequence, fixed }: Normalisation): strin
   return `lstm-${createHash('sha256').update(weights).update(numbers).digest('hex').slice(0, 12)}`;
 }
 
-function startFrom({ incumbent }: TrainingJob, normalisation: Normalisation) {
-  const shape = networkShape(STATIC_FEATURE_NAMES.length);
-  const weights = incumbent?.weights && usableWeights(incumbent.weights, incumbent.card, shape);
+function startFrom({ incumbent }: TrainingJob, names: readonly string[], normalisation: Normalisation) {
+  const shape = networkShape(names.length);
+  const weights = incumbent?.weights && usableWeights(incumbent.weights, incumbent.card, names.length);
   if (incumbent !== undefined && weights !== undefined) {
     const { card } = incumbent;
-    const warm = renormalised(weights, card, normalisation);
+    const warm = carriedOver(weights, card, names, normalisation);
     return { name: `the weights of ${card.id}`, prepare: () => warm };
   }
   return {
@@ -205,8 +216,9 @@ function startFrom({ incumbent }: TrainingJob, normalisation: Normalisation) {
 }
 
 /** A damaged or foreign weights file means a cold start, no more. */
-function usableWeights(bytes: Uint8Array, card: ModelCard, shape: NetworkShape): Float32Array | undefined {
-  if (!sameShape(card.shape, shape) || bytes.byteLength !== 4 * lstmLayout(shape).size) return undefined;
+function usableWeights(bytes: Uint8Array, { shape }: ModelCard, features: number): Float32Array | undefined {
+  if (!sameButWords(shape, networkShape(features))) return undefined;
+  if (bytes.byteLength !== 4 * lstmLayout(shape).size) return undefined;
   const weights = weightsFromBytes(bytes);
   return weights.every(Number.isFinite) ? weights : undefined;
 }

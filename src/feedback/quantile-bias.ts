@@ -14,27 +14,56 @@ const LARGEST_BIAS = 2;
  * cross). What then remains is corrected online (forecast/calibration).
  */
 export function coverAnswers(trainer: LstmTrainer, shape: NetworkShape, unseen: Packed): Float32Array {
-  const weights = trainer.weights();
-  const { outBias } = lstmLayout(shape);
   const quantiles = trainer.predict(unseen.sequence, unseen.fixed, unseen.count);
-  for (let target = 0; target < shape.targets; target++) {
-    const answers = answersOf(quantiles, unseen, shape.targets, target);
+  return withBiases(trainer.weights(), shape, coverBiases(quantiles, unseen, shape.targets));
+}
+
+/** What to add inside the softplus of each target's upper quantiles; 0 where there are too few answers. */
+export interface CoverBiases {
+  readonly q90: readonly number[];
+  readonly q99: readonly number[];
+}
+
+/** `quantiles`: [rows, targets, 3], of networks that had not seen the rows; several networks' may be mixed. */
+export function coverBiases(
+  quantiles: Float32Array,
+  unseen: Pick<Packed, 'target' | 'count'>,
+  targets: number,
+): CoverBiases {
+  const q90 = new Array<number>(targets).fill(0);
+  const q99 = new Array<number>(targets).fill(0);
+  for (let target = 0; target < targets; target++) {
+    const answers = answersOf(quantiles, unseen, targets, target);
     if (answers.length < LEAST_ANSWERS) continue;
     const bias90 = biasFor(
       QUANTILES[1],
       answers.map(({ y, q50, q90 }) => ({ over: y - q50, gap: q90 - q50 })),
     );
-    const bias99 = biasFor(
+    q90[target] = bias90;
+    q99[target] = biasFor(
       QUANTILES[2],
       answers.map(({ y, q50, q90, q99 }) => ({
         over: y - q50 - softplus(inverseSoftplus(q90 - q50) + bias90),
         gap: q99 - q90,
       })),
     );
-    weights[outBias.offset + shape.targets + target]! += bias90;
-    weights[outBias.offset + 2 * shape.targets + target]! += bias99;
   }
-  return weights;
+  return { q90, q99 };
+}
+
+/** Weights of which the upper quantiles are moved by the biases. */
+export function withBiases(
+  weights: Float32Array,
+  shape: NetworkShape,
+  { q90, q99 }: CoverBiases,
+): Float32Array {
+  const { outBias } = lstmLayout(shape);
+  const result = weights.slice();
+  for (let target = 0; target < shape.targets; target++) {
+    result[outBias.offset + shape.targets + target]! += q90[target]!;
+    result[outBias.offset + 2 * shape.targets + target]! += q99[target]!;
+  }
+  return result;
 }
 
 interface Answer {
@@ -44,7 +73,12 @@ interface Answer {
   readonly q99: number;
 }
 
-function answersOf(quantiles: Float32Array, rows: Packed, targets: number, target: number): Answer[] {
+function answersOf(
+  quantiles: Float32Array,
+  rows: Pick<Packed, 'target' | 'count'>,
+  targets: number,
+  target: number,
+): Answer[] {
   const answers: Answer[] = [];
   for (let row = 0; row < rows.count; row++) {
     const y = rows.target[row * targets + target]!;

@@ -1,7 +1,9 @@
 import { costTableDemand } from '../forecast/cost-table.js';
+import { expectedDemand } from '../forecast/expected-demand.js';
 import { encodeSequence, encodeStatic } from '../forecast/features.js';
 import { type ChannelState, HORIZONS, type HostState, WINDOW_STEPS } from '../forecast/forecast.js';
 import { dominantFamily } from '../forecast/signature-family.js';
+import { type Words, wordsOf } from '../forecast/vocabulary.js';
 import type { Run, RunSample } from '../history/records.js';
 import { below, type Random, shuffle } from './random.js';
 import { signatureKey } from './signature-key.js';
@@ -10,16 +12,21 @@ import { samplesByHorizon, targetsOf } from './targets.js';
 /** One question to the network and what the answer turned out to be. Features are raw. */
 export interface Row {
   readonly runId: string;
+  readonly source: string;
   /** 'new': asked before the start; 'running': asked during the run, with the channel's own window. */
   readonly kind: 'new' | 'running';
   /** Made from a calibration run by pretending another host; never in the test part. */
   readonly imagined: boolean;
+  /** The channel's trial is kept from it, because most channels come without one; never in the test part. */
+  readonly withheld: boolean;
   readonly sequence: Float32Array;
   readonly fixed: Float32Array;
   readonly target: Float32Array;
-  /** The cost table's estimate, cores. */
+  /** What was expected of it (expected-demand.ts), cores; `target` is relative to it. */
   readonly cost: number;
   readonly signatureKey: string;
+  /** For the inputs that a model's vocabulary has. */
+  readonly words: Words;
   /** The encoder family that costs most: scores are told by it. */
   readonly encoder: string;
   /** The channel's own last steps, cores; empty for a new one. For the methods that the network must beat. */
@@ -40,8 +47,10 @@ const LEAST_WINDOW = 3;
  */
 export function rowsOfRun(recorded: Run, random: Random): Row[] {
   const run = { ...recorded, samples: recorded.samples.filter(isWhole) };
-  const cost = costTableDemand(run.signature);
+  const cost = expectedDemand(run.signature);
   const rows = newRows(run, cost, random);
+  if (run.signature.complexity.probeCpuSecondsPerFrame !== undefined)
+    rows.push(...newRows(withoutTrial(run), costTableDemand(run.signature), random).map(withheld));
   if (run.origin === 'calibration') rows.push(...imaginedRows(run, cost, random));
   else rows.push(...runningRows(run, cost, random));
   return rows;
@@ -50,6 +59,15 @@ export function rowsOfRun(recorded: Run, random: Random): Row[] {
 /** Steps that the monitor missed have holes. */
 function isWhole({ atS, demandCores, hostLoad }: RunSample): boolean {
   return demandCores >= 0 && [atS, demandCores, hostLoad].every(Number.isFinite);
+}
+
+function withoutTrial(run: Run): Run {
+  const { probeCpuSecondsPerFrame: _, ...complexity } = run.signature.complexity;
+  return { ...run, signature: { ...run.signature, complexity } };
+}
+
+function withheld(row: Row): Row {
+  return { ...row, withheld: true };
 }
 
 function newRows(run: Run, cost: number, random: Random): Row[] {
@@ -170,6 +188,9 @@ function channelState({ demandCores, ingressBps, speed }: RunSample): ChannelSta
 function commonOf(run: Run, cost: number) {
   return {
     runId: run.id,
+    source: run.source,
+    withheld: false,
+    words: wordsOf(run.signature),
     cost,
     signatureKey: signatureKey(run.signature, run.cpuCount),
     encoder: dominantFamily(run.signature),

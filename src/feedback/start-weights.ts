@@ -1,9 +1,47 @@
 import type { ModelCard, NetworkShape } from '../forecast/network.js';
-import { lstmLayout, type Tensor } from './lstm-layout.js';
+import { lstmLayout, TENSOR_NAMES, type Tensor, tensorOf } from './lstm-layout.js';
 import type { Normalisation, Scaling } from './normalisation.js';
 
 export function sameShape(a: NetworkShape, b: NetworkShape): boolean {
   return (Object.keys(a) as (keyof NetworkShape)[]).every((key) => a[key] === b[key]);
+}
+
+/** Another vocabulary makes another shape, and no difference to what an earlier model can teach. */
+export function sameButWords(a: NetworkShape, b: NetworkShape): boolean {
+  return sameShape({ ...a, staticFeatures: b.staticFeatures }, b);
+}
+
+/**
+ * The weights of an earlier model with the features and the normalisation of a new one. Features are told by their names;
+ * those that the earlier model did not have count nothing yet.
+ */
+export function carriedOver(
+  weights: Float32Array,
+  card: ModelCard,
+  names: readonly string[],
+  normalisation: Normalisation,
+): Float32Array {
+  const shape = { ...card.shape, staticFeatures: names.length };
+  const from = lstmLayout(card.shape);
+  const to = lstmLayout(shape);
+  const result = new Float32Array(to.size);
+  for (const name of TENSOR_NAMES) {
+    if (name !== 'embed1') result.set(tensorOf(weights, from[name]), to[name].offset);
+  }
+  const places = names.map((name) => card.staticFeatureNames.indexOf(name));
+  places.forEach((old, column) => {
+    if (old < 0) return;
+    const at = from.embed1.offset + old * from.embed1.rows;
+    result.set(weights.subarray(at, at + from.embed1.rows), to.embed1.offset + column * to.embed1.rows);
+  });
+  const { mean, scale } = normalisation.fixed;
+  const moved = {
+    ...card,
+    shape,
+    staticMean: places.map((old, i) => (old < 0 ? mean[i]! : card.staticMean[old]!)),
+    staticScale: places.map((old, i) => (old < 0 ? scale[i]! : card.staticScale[old]!)),
+  };
+  return renormalised(result, moved, normalisation);
 }
 
 /**

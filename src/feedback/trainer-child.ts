@@ -4,6 +4,7 @@ import type { Run } from '../history/records.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import type { EpochReport } from './fit.js';
 import { makeModel, type TrainingHooks } from './model-maker.js';
 import { CHECKPOINT_MS, type FromTrainer, type ToTrainer, type TrainingTerms } from './trainer-protocol.js';
 
@@ -89,7 +90,7 @@ async function hooksOf(terms: TrainingTerms, clock: TrainingClock): Promise<Trai
       return before;
     },
     async onEpoch(epoch, state) {
-      await send({ kind: 'epoch', remainingSeconds: clock.remainingSeconds(epoch.epoch), ...epoch });
+      await send({ kind: 'epoch', remainingSeconds: clock.remainingSeconds(epoch), ...epoch });
       if (checkpointFile !== undefined && performance.now() - savedMs >= checkpointMs) {
         savedMs = performance.now();
         // Training goes on without: it only could not be resumed.
@@ -104,13 +105,11 @@ async function hooksOf(terms: TrainingTerms, clock: TrainingClock): Promise<Trai
 }
 
 class TrainingClock {
-  readonly #maxEpochs: number;
   readonly #budgetMs: number;
   #beganMs = 0;
   #firstEpoch = 0;
 
-  constructor({ job, budgetMs }: TrainingTerms) {
-    this.#maxEpochs = job.maxEpochs;
+  constructor({ budgetMs }: TrainingTerms) {
     this.#budgetMs = budgetMs ?? Number.POSITIVE_INFINITY;
   }
 
@@ -124,10 +123,10 @@ class TrainingClock {
   }
 
   /** If every epoch runs. */
-  remainingSeconds(epoch: number): number {
+  remainingSeconds({ epoch, epochs }: EpochReport): number {
     const pastMs = performance.now() - this.#beganMs;
     const perEpochMs = pastMs / Math.max(1, epoch - this.#firstEpoch);
-    const allMs = perEpochMs * (this.#maxEpochs - epoch);
+    const allMs = perEpochMs * (epochs - epoch);
     return Math.max(0, Math.min(allMs, this.#budgetMs - pastMs)) / 1000;
   }
 }

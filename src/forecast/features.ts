@@ -4,6 +4,7 @@ import { ENCODER_FAMILIES, type EncoderSpec, encoderSpec, X264_MOTION, X265_MOTI
 import { type ChannelState, type HostState, WINDOW_STEPS } from './forecast.js';
 import { SEQUENCE_FEATURES } from './network.js';
 import type { Complexity, Signature, VideoOutput } from './signature.js';
+import { encodeWords, NO_WORDS, type Vocabulary, wordFeatureNames, wordsOf } from './vocabulary.js';
 
 /**
  * What the network sees, as raw numbers: normalisation ((x - mean) / scale) is the model card's business. Several
@@ -58,15 +59,15 @@ export const STATIC_FEATURE_NAMES: readonly string[] = [
   // Complexity; zero while its presence flag is 0.
   'bitsPerPixelLog',
   'bitsPerPixelPresent',
-  'packetSizeVariation',
+  'packetSizeVariationLog',
   'packetSizeVariationPresent',
   'keyframeRatioLog',
   'keyframeRatioPresent',
-  'spatial',
+  'spatialLog',
   'spatialPresent',
-  'temporal',
+  'temporalLog',
   'temporalPresent',
-  'probeLog',
+  'probeRatioLog',
   'probePresent',
 ];
 
@@ -88,16 +89,33 @@ export function encodeStatic(signature: Signature, cpuCount: number, schedulable
   return encodeStatics(signature, [cpuCount], schedulableCpus)[0]!;
 }
 
-/** encodeStatic for several candidates: all but the CPU counts is computed once. */
+/** Of a model: those of STATIC_FEATURE_NAMES, then its vocabulary's. */
+export function staticFeatureNames(vocabulary: Vocabulary): readonly string[] {
+  return [...STATIC_FEATURE_NAMES, ...wordFeatureNames(vocabulary)];
+}
+
+/** What a model needs to see of a signature beyond STATIC_FEATURE_NAMES, and how. */
+export interface ModelView {
+  readonly vocabulary?: Vocabulary | undefined;
+  /**
+   * Of this host, where the model's answer will be multiplied by it: a trial ran on this host, and has to be told as it
+   * would have been on the model's.
+   */
+  readonly speedFactor?: number;
+}
+
+/** encodeStatic for several candidates, and with a model's words: all but the CPU counts is computed once. */
 export function encodeStatics(
   signature: Signature,
   cpuCounts: readonly number[],
   schedulableCpus: number,
+  { vocabulary = NO_WORDS, speedFactor = 1 }: ModelView = {},
 ): readonly Float32Array[] {
   const breakdown = costTableBreakdown(signature);
   const costLog = Math.log(totalCores(breakdown));
   const hostCpus = Math.max(1, schedulableCpus);
-  const channel = channelFeatures(signature, breakdown);
+  const channel = channelFeatures(signature, breakdown, speedFactor);
+  const words = vocabulary === NO_WORDS ? [] : encodeWords(wordsOf(signature), vocabulary);
   return cpuCounts.map((cpuCount) =>
     Float32Array.from([
       Math.log(cpuCount),
@@ -107,11 +125,16 @@ export function encodeStatics(
       costLog - Math.log(hostCpus),
       costLog,
       ...channel,
+      ...words,
     ]),
   );
 }
 
-function channelFeatures({ input, outputs, complexity }: Signature, breakdown: CostBreakdown): number[] {
+function channelFeatures(
+  { input, outputs, complexity }: Signature,
+  breakdown: CostBreakdown,
+  speedFactor: number,
+): number[] {
   const described = outputs.map(describe);
   const pixels = outputs.map(({ width, height }) => width * height);
   const inputRate = input.width * input.height * input.fps;
@@ -135,7 +158,7 @@ function channelFeatures({ input, outputs, complexity }: Signature, breakdown: C
     Number(input.bitrateBps > 0),
     Number(input.bitDepth > 8),
     Number(INTER_CODECS.has(input.codec)),
-    ...complexityFeatures(complexity),
+    ...complexityFeatures(complexity, (cost * speedFactor) / input.fps),
   ];
 }
 
@@ -202,15 +225,16 @@ function rateFeatures(outputs: readonly Described[], mean: Mean): number[] {
   ];
 }
 
-function complexityFeatures(complexity: Complexity): number[] {
+/** `costPerFrame`: the estimate for this host, CPU seconds per input frame; a trial is told as what it is to that. */
+function complexityFeatures(complexity: Complexity, costPerFrame: number): number[] {
   const log = Math.log;
   const pairs: (readonly [number | undefined, (x: number) => number])[] = [
     [complexity.bitsPerPixel, (x) => log(Math.max(1e-6, x))],
-    [complexity.packetSizeVariation, (x) => Math.min(10, x)],
+    [complexity.packetSizeVariation, (x) => log(0.1 + x)],
     [complexity.keyframeRatio, (x) => log(Math.max(1e-3, x))],
-    [complexity.spatial, (x) => x / 100],
-    [complexity.temporal, (x) => x / 100],
-    [complexity.probeCpuSecondsPerFrame, (x) => log(Math.max(1e-6, x))],
+    [complexity.spatial, (x) => log(1 + x)],
+    [complexity.temporal, (x) => log(1 + x)],
+    [complexity.probeCpuSecondsPerFrame, (x) => log(Math.max(1e-6, x) / costPerFrame)],
   ];
   return pairs.flatMap(([value, scaled]) => (value === undefined ? [0, 0] : [scaled(value), 1]));
 }

@@ -7,6 +7,7 @@ import { createCalibration, type Drift, type DriftAlarm } from './calibration.js
 import type { Coverage } from './calibration-coverage.js';
 import { costTableDemand } from './cost-table.js';
 import { decodeForecast, rowAt } from './decode.js';
+import { expectedDemand } from './expected-demand.js';
 import { FallbackChain } from './fallback-chain.js';
 import { encodeSequence, encodeStatics } from './features.js';
 import type { Forecast, Forecaster, ForecastQuery, ForecastSource } from './forecast.js';
@@ -127,7 +128,7 @@ class ChainForecaster implements HostForecaster {
 
   async forecastBy(model: Model, query: ForecastQuery): Promise<readonly Forecast[]> {
     checkCandidates(query.candidates);
-    const statics = encodeStatics(query.signature, query.candidates, query.schedulableCpus);
+    const statics = this.#staticsFor(model.card, query);
     const output = await model.run(encodeSequence(query.host, query.channel), statics);
     return this.#correct(this.#decode(model.card, query, output), query);
   }
@@ -229,7 +230,7 @@ class ChainForecaster implements HostForecaster {
     const { timeoutMs, clock } = this.#options;
     const { card } = model;
     const started = clock.monotonicMs();
-    const statics = encodeStatics(query.signature, query.candidates, query.schedulableCpus);
+    const statics = this.#staticsFor(card, query);
     const output = await this.#timed(model, encodeSequence(query.host, query.channel), statics);
     this.#lastRunMs = clock.monotonicMs() - started;
     // onnxruntime-node runs on this thread: a late result is there before the timer could tell, and is used.
@@ -242,9 +243,22 @@ class ChainForecaster implements HostForecaster {
     return this.#decode(card, query, output);
   }
 
+  #staticsFor(card: ModelCard, query: ForecastQuery): readonly Float32Array[] {
+    const { signature, candidates, schedulableCpus } = query;
+    return encodeStatics(signature, candidates, schedulableCpus, {
+      vocabulary: card.vocabulary,
+      speedFactor: this.#factorFor(card, query),
+    });
+  }
+
+  /** A model that was trained here knows this host's speed. */
+  #factorFor({ origin }: ModelCard, { signature }: ForecastQuery): number {
+    return origin === 'baseline' ? this.#speed.factorFor('baseline', signature) : 1;
+  }
+
   #decode(card: ModelCard, query: ForecastQuery, output: Float32Array): Forecast[] {
-    const factor = card.origin === 'baseline' ? this.#speed.factorFor('baseline', query.signature) : 1;
-    const expectedCores = costTableDemand(query.signature) * factor;
+    const factor = this.#factorFor(card, query);
+    const expectedCores = expectedDemand(query.signature, factor);
     const notes = factor === 1 ? [] : [`speed factor ${factor.toFixed(2)}`];
     return query.candidates.map((cpuCount, i) =>
       decodeForecast(rowAt(output, i), { modelId: card.id, cpuCount, expectedCores, notes }),

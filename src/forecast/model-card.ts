@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { COST_TABLE_ID } from './cost-table.js';
-import { STATIC_FEATURE_NAMES } from './features.js';
+import { staticFeatureNames } from './features.js';
 import { type ModelCard, networkShape } from './network.js';
+import { LONGEST_WORD, MOST_CONTENTS, MOST_OPTION_SETS, NO_WORDS } from './vocabulary.js';
 
 /** Ids are folder names. */
 const MODEL_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -52,19 +53,18 @@ export function modelInvalid(origin: string, problems: readonly string[], cause?
 
 /** What this build's features and network cannot work with. */
 function mismatches(card: ModelCard): string[] {
-  const expected = networkShape(STATIC_FEATURE_NAMES.length);
+  const names = staticFeatureNames(card.vocabulary ?? NO_WORDS);
+  const expected = networkShape(names.length);
   const problems: string[] = [];
   for (const key of ['steps', 'sequenceFeatures', 'staticFeatures', 'targets'] as const) {
     if (card.shape[key] !== expected[key]) {
       problems.push(`shape.${key} is ${card.shape[key]}; this version works with ${expected[key]}`);
     }
   }
-  const odd = STATIC_FEATURE_NAMES.findIndex((name, i) => card.staticFeatureNames[i] !== name);
+  const odd = names.findIndex((name, i) => card.staticFeatureNames[i] !== name);
   if (odd >= 0) {
     const got = card.staticFeatureNames[odd];
-    problems.push(
-      `staticFeatureNames[${odd}] is ${JSON.stringify(got)}; expected "${STATIC_FEATURE_NAMES[odd]}"`,
-    );
+    problems.push(`staticFeatureNames[${odd}] is ${JSON.stringify(got)}; expected "${names[odd]}"`);
   }
   if (card.costTable !== COST_TABLE_ID) {
     problems.push(`made for cost table ${card.costTable}; this version has ${COST_TABLE_ID}: train it again`);
@@ -88,6 +88,8 @@ const finite = z.number().min(-1e12).max(1e12);
 const scale = z.number().min(1e-9).max(1e12);
 const numbers = (item: typeof finite) => z.array(item).min(1).max(4096);
 
+const words = (most: number) => z.array(z.string().min(1).max(LONGEST_WORD)).max(most);
+
 const cardSchema = z.object({
   format: z.literal(1),
   id: z.string().regex(MODEL_ID),
@@ -104,7 +106,8 @@ const cardSchema = z.object({
     head: size.max(512),
     targets: size,
   }),
-  staticFeatureNames: z.array(z.string().max(100)).max(4096),
+  staticFeatureNames: z.array(z.string().max(LONGEST_WORD + 20)).max(4096),
+  vocabulary: z.object({ optionSets: words(MOST_OPTION_SETS), contents: words(MOST_CONTENTS) }).optional(),
   costTable: z.string().max(64),
   sequenceMean: numbers(finite),
   sequenceScale: numbers(scale),

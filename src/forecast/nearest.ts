@@ -150,11 +150,11 @@ const WEIGHT: Readonly<Record<string, number>> = {
   cpuCountLog: 0.2,
   outputCountLog: 1,
   bitsPerPixelLog: 0.3,
-  packetSizeVariation: 0.3,
+  packetSizeVariationLog: 0.3,
   keyframeRatioLog: 0.2,
-  spatial: 0.5,
-  temporal: 0.5,
-  probeLog: 1,
+  spatialLog: 0.5,
+  temporalLog: 0.5,
+  probeRatioLog: 1,
   inputPixelRateLog: 0.5,
   outputBitsPerPixelLog: 0.3,
   outputPixelRateLog: 1,
@@ -164,8 +164,8 @@ const WEIGHT: Readonly<Record<string, number>> = {
 
 const WEIGHTS = STATIC_FEATURE_NAMES.map((name) => {
   const family = name.startsWith('family_') ? 3 : 1;
-  // "spatial" is told by "spatialPresent", "bitsPerPixelLog" by "bitsPerPixelPresent"; presence itself is no difference.
-  const presence = STATIC_FEATURE_NAMES.indexOf(`${name.replace(/Log$/, '')}Present`);
+  // "spatialLog" is told by "spatialPresent", "probeRatioLog" by "probePresent"; presence itself is no difference.
+  const presence = STATIC_FEATURE_NAMES.indexOf(`${name.replace(/(Ratio)?Log$/, '')}Present`);
   const complexity = STATIC_FEATURE_NAMES.indexOf('bitsPerPixelLog');
   const isComplexity = STATIC_FEATURE_NAMES.indexOf(name) >= complexity;
   const weight =

@@ -1,4 +1,5 @@
 import { HORIZONS, WINDOW_STEPS } from './forecast.js';
+import type { Vocabulary } from './vocabulary.js';
 
 /**
  * The one network, as the trainer (native/lstm.*), the ONNX writer and the inference agree on it.
@@ -79,7 +80,10 @@ export interface ModelCard {
   readonly trainedMs: number;
   readonly seed: number;
   readonly shape: NetworkShape;
+  /** STATIC_FEATURE_NAMES, then one for each word of `vocabulary`. */
   readonly staticFeatureNames: readonly string[];
+  /** Absent: the model has no words of its own. */
+  readonly vocabulary?: Vocabulary;
   /** COST_TABLE_ID of the table that the demand targets are relative to: another table makes the model void. */
   readonly costTable: string;
   readonly sequenceMean: readonly number[];

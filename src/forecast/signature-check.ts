@@ -9,6 +9,7 @@ const MOST_OUTPUTS = 32;
 const MOST_OPTIONS = 64;
 const MOST_OPTION_NAME = 64;
 const MOST_OPTION_VALUE = 512;
+const MOST_CONTENT = 64;
 const MOST_BITRATE_BPS = 4e9;
 const BIT_DEPTHS = [8, 10, 12];
 
@@ -21,7 +22,12 @@ export function validateSignature(signature: Signature): Signature {
   });
 }
 
-export function signatureViolations({ input, outputs, complexity }: Signature): readonly FieldViolation[] {
+export function signatureViolations({
+  input,
+  outputs,
+  complexity,
+  content = '',
+}: Signature): readonly FieldViolation[] {
   const check = new Checks();
   checkInput(check, input);
   check.that(
@@ -34,6 +40,12 @@ export function signatureViolations({ input, outputs, complexity }: Signature): 
     check.found.push(...checkOutput(output, `signature.outputs[${i}]`));
   });
   checkComplexity(check, complexity);
+  check.that(
+    content.length <= MOST_CONTENT,
+    'signature.content',
+    content.slice(0, MOST_CONTENT),
+    `at most ${MOST_CONTENT} characters`,
+  );
   return check.found;
 }
 

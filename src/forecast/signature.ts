@@ -3,6 +3,8 @@ export interface Signature {
   readonly input: VideoInput;
   readonly outputs: readonly VideoOutput[];
   readonly complexity: Complexity;
+  /** The operator's word for what kind of picture it is ("sports", "news"); absent: not told. */
+  readonly content?: string;
 }
 
 export interface VideoInput {

@@ -41,6 +41,7 @@ export function toSignature(signature: DomainSignature): Signature {
     input: signature.input,
     outputs: signature.outputs.map(toOutput),
     complexity: signature.complexity,
+    content: signature.content ?? '',
   };
 }
 

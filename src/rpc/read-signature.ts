@@ -19,6 +19,7 @@ export function readSignature(violations: Violations, message: Signature__Output
       readOutput(violations, `signature.outputs[${i}]`, output, input),
     ),
     complexity: readComplexity(message.complexity),
+    ...(message.content === '' ? {} : { content: message.content }),
   };
   if (violations.found.length === before) violations.add(signatureViolations(signature));
   return signature;
