@@ -7,6 +7,8 @@ export interface Contest {
   /** Of the model in use: incumbent, and incumbent_running where there are running channels; empty without a model. */
   readonly incumbent: readonly ModelScore[];
   readonly testRows: number;
+  /** Runs that these rows come from: rows of one run are covered or missed together. */
+  readonly testRuns: number;
 }
 
 export interface Verdict {
@@ -19,6 +21,8 @@ export interface Verdict {
 export const MARGIN = 0.02;
 /** Share of rows by which the candidate may cover less than the model in use: online calibration makes up for that. */
 export const COVERAGE_SLACK = 0.03;
+/** And by which it may do so by luck: as many standard errors of a share of 0.9. */
+const LUCK = 2;
 export const LEAST_TEST_ROWS = 10;
 /** What the network's demand must beat, and what its running rows must. */
 const PEERS = ['signature_lookup', 'cost_table'];
@@ -26,12 +30,12 @@ const RUNNING_PEERS = ['last_value', 'mean_12', 'ewma'];
 const WANTED_COVERAGE = 0.9;
 
 /**
- * The offline contest. A candidate is better only if it is on the newest unseen part: by a margin over the model in use, without covering less, and
- * over every simple method. For running channels it must beat repeating their past, or at least the model in use: the
- * simple methods are not what forecasts them today. Better means a smaller pinball loss of the 0.9 quantile, because
- * that is what cores are reserved by.
+ * The offline contest. A candidate is better only if it is on the newest unseen part: by a margin over the model in use,
+ * without covering less, and over every simple method. For running channels it must beat repeating their past, or at
+ * least the model in use: the simple methods are not what forecasts them today. Better means a smaller pinball loss of
+ * the 0.9 quantile, because that is what cores are reserved by.
  */
-export function judgePromotion({ scores, incumbent: inUse, testRows }: Contest): Verdict {
+export function judgePromotion({ scores, incumbent: inUse, testRows, testRuns }: Contest): Verdict {
   const by = new Map([...scores, ...inUse].map((score) => [score.method, score]));
   const candidate = by.get('lstm');
   const incumbent = by.get('incumbent');
@@ -53,7 +57,7 @@ export function judgePromotion({ scores, incumbent: inUse, testRows }: Contest):
     const needed = number(incumbent.pinball90 * (1 - MARGIN));
     return kept(`${told(candidate)} ${against} on ${testRows} unseen rows; below ${needed} is needed`);
   }
-  if (uncovered(candidate) > uncovered(incumbent) + COVERAGE_SLACK) {
+  if (uncovered(candidate) > uncovered(incumbent) + COVERAGE_SLACK + luckOf(testRuns)) {
     return kept(`${told(candidate)} ${against} on ${testRows} unseen rows; it covers less`);
   }
   return {
@@ -65,6 +69,10 @@ export function judgePromotion({ scores, incumbent: inUse, testRows }: Contest):
 /** Too little coverage lets channels starve; too much only costs pinball loss. */
 export function uncovered({ coverage90 }: Pick<ModelScore, 'coverage90'>): number {
   return Math.max(0, WANTED_COVERAGE - coverage90);
+}
+
+function luckOf(runs: number): number {
+  return LUCK * Math.sqrt((WANTED_COVERAGE * (1 - WANTED_COVERAGE)) / Math.max(1, runs));
 }
 
 function runningLosses(by: ReadonlyMap<string, ModelScore>): string[] {

@@ -123,7 +123,8 @@ async function conclude(
       ...lost(`the model in use changed to ${inUse?.id} meanwhile`),
       model: installed,
     };
-  const verdict = judgePromotion({ scores: card.scores, incumbent: incumbentScores, testRows });
+  const testRuns = evidence.data.test.runs;
+  const verdict = judgePromotion({ scores: card.scores, incumbent: incumbentScores, testRows, testRuns });
   return { model: installed, scores, verdict };
 }
 

@@ -121,6 +121,16 @@ describe('a candidate is not better offline', () => {
   });
 });
 
+it('coverage of few runs is given the benefit of luck, and no more', () => {
+  const covers = (coverage: number, runs: number) =>
+    judge({ lstm: [0.05, coverage], ...PEERS }, { incumbent: [0.06, 0.98] }, 100, runs).better;
+  // Two standard errors of 0.9 are 0.11 of 30 runs and 0.02 of 900.
+  expect(covers(0.77, 30)).toBe(true);
+  expect(covers(0.75, 30)).toBe(false);
+  expect(covers(0.86, 900)).toBe(true);
+  expect(covers(0.84, 900)).toBe(false);
+});
+
 it('the reason of a promotion names both scores, both coverages and the beaten methods', () => {
   expect(judge({ lstm: [0.05, 0.91], ...PEERS }, { incumbent: [0.06, 0.93] }).reason).toBe(
     'pinball loss 0.0500 and coverage 91 % against pinball loss 0.0600 and coverage 93 % of the model in ' +
@@ -128,8 +138,8 @@ it('the reason of a promotion names both scores, both coverages and the beaten m
   );
 });
 
-function judge(scores: Table, incumbent: Table, testRows = 100) {
-  return judgePromotion({ scores: scoresOf(scores), incumbent: scoresOf(incumbent), testRows });
+function judge(scores: Table, incumbent: Table, testRows = 100, testRuns = 1e6) {
+  return judgePromotion({ scores: scoresOf(scores), incumbent: scoresOf(incumbent), testRows, testRuns });
 }
 
 function scoresOf(table: Table): ModelScore[] {
