@@ -45,9 +45,12 @@ export function makeModel(id: string, change: Partial<ModelCard> = {}, size = 0.
 }
 
 /** Writes a model's folder as it ships: FOLDER/{model.json,model.onnx,weights.bin}. */
-export function writeModelFolder(folder: string, { card, onnx, weights }: MadeModel): void {
+export function writeModelFolder(
+  folder: string,
+  { card, onnx, weights }: Omit<MadeModel, 'weights'> & Partial<MadeModel>,
+): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'model.json'), JSON.stringify(card));
   writeFileSync(join(folder, 'model.onnx'), onnx);
-  writeFileSync(join(folder, 'weights.bin'), weights);
+  if (weights !== undefined) writeFileSync(join(folder, 'weights.bin'), weights);
 }
