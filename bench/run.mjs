@@ -24,7 +24,12 @@ if (name === undefined || !names.includes(name)) {
 }
 
 const { run } = await import(`./${name}.mjs`);
-const { rows, figures, peers = {} } = await run(optionsOf());
+const { rows, figures, peers = {} } = await run(optionsOf()).catch((error) => {
+  // A file that is not there or an option that is wrong is said in a line; a fault of the benchmark's own shows where.
+  const expected = error.code === 'ENOENT' || error.constructor === Error;
+  process.stderr.write(`${name}: ${expected ? error.message : error.stack}\n`);
+  process.exit(1);
+});
 if (rows !== undefined) console.table(rows.map((row) => mapValues(row, rounded)));
 console.table(mapValues({ ...figures, ...peers }, (value) => ({ value: rounded(value) })));
 if (values.json) process.stdout.write(`${JSON.stringify({ bench: name, figures, peers })}\n`);
