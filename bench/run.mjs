@@ -24,7 +24,11 @@ if (name === undefined || !names.includes(name)) {
 }
 
 const { run } = await import(`./${name}.mjs`);
-const { rows, figures, peers = {} } = await run(optionsOf()).catch((error) => {
+const {
+  rows,
+  figures,
+  peers = {},
+} = await run(optionsOf()).catch((error) => {
   // A file that is not there or an option that is wrong is said in a line; a fault of the benchmark's own shows where.
   const expected = error.code === 'ENOENT' || error.constructor === Error;
   process.stderr.write(`${name}: ${expected ? error.message : error.stack}\n`);
