@@ -6,8 +6,8 @@ import { weightsFromBytes, weightsToBytes } from './lstm-addon.js';
 import type { TrainingState } from './model-maker.js';
 
 /**
- * Where an interrupted training was. It is gone on from only with the same data and seed, and then ends in the same bits as
- * if it had never stopped. The file: 64 hex digits of SHA-256 over the rest, a line of JSON, then three
+ * Where an interrupted training was. It is gone on from only with the same data, seed and bound on epochs (by which the rate
+ * falls), and then ends in the same bits as if it had never stopped. The file: 64 hex digits of SHA-256 over the rest, a line of JSON, then three
  * arrays of float32 (weights, optimiser, best weights). Written by the training process beside itself and renamed; a file
  * that a crash cut short does not match its checksum and counts as none.
  */
@@ -15,6 +15,7 @@ export interface Checkpoint {
   /** Of the dataset. */
   readonly hash: string;
   readonly seed: number;
+  readonly maxEpochs: number;
   /** Runs that ended later are not part of the dataset. */
   readonly untilMs: number;
   readonly state: TrainingState;
@@ -24,7 +25,7 @@ export async function writeCheckpoint(file: string, { state, ...named }: Checkpo
   const { weights, optimiser, best, ...numbers } = state.fit;
   const { weights: bestWeights, ...bestNumbers } = best;
   const header = {
-    format: 1,
+    format: 2,
     ...named,
     start: state.start,
     resumedAfter: state.resumedAfter,
@@ -56,10 +57,11 @@ export async function readCheckpoint(file: string): Promise<Checkpoint | undefin
       at += 4 * length;
       return array;
     });
-    const { hash, seed, untilMs, start, resumedAfter, curve, fit } = header;
+    const { hash, seed, maxEpochs, untilMs, start, resumedAfter, curve, fit } = header;
     return {
       hash,
       seed,
+      maxEpochs,
       untilMs,
       state: {
         start,
@@ -78,6 +80,11 @@ export async function readCheckpoint(file: string): Promise<Checkpoint | undefin
   }
 }
 
+/** Whether it is of such a training, if the data is the same. */
+export function isFor(job: Pick<Checkpoint, 'seed' | 'maxEpochs'>, { seed, maxEpochs }: Checkpoint): boolean {
+  return seed === job.seed && maxEpochs === job.maxEpochs;
+}
+
 export function removeCheckpoint(file: string): Promise<void> {
   return rm(file, { force: true });
 }
@@ -91,6 +98,7 @@ const headerSchema = z.object({
   format: z.literal(2),
   hash: z.string(),
   seed: z.number(),
+  maxEpochs: z.number(),
   untilMs: z.number(),
   start: z.string(),
   resumedAfter: z.array(z.number()),

@@ -120,8 +120,8 @@ export class Learning {
         }
         if (event.kind === 'data') last = { ...last, resumedEpochs: event.resumedAfter };
         else {
-          const { kind: _, ...epoch } = event;
-          last = { ...last, ...epoch };
+          const { kind: _, epochs, ...epoch } = event;
+          last = { ...last, ...epoch, maxEpochs: epochs };
         }
         yield last;
       }

@@ -6,7 +6,7 @@ import type { ModelRegistry } from '../forecast/registry.js';
 import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError } from '../lib/errors.js';
-import { readCheckpoint, removeCheckpoint } from './checkpoint.js';
+import { isFor, readCheckpoint, removeCheckpoint } from './checkpoint.js';
 import type { Incumbent, TrainedModel } from './model-maker.js';
 import { judgePromotion, type Verdict } from './promotion.js';
 import { runTraining } from './training-run.js';
@@ -39,6 +39,8 @@ export type TrainEvent =
   | {
       readonly kind: 'epoch';
       readonly epoch: number;
+      /** How many there will be unless it ends early. */
+      readonly epochs: number;
       readonly trainingLoss: number;
       readonly validationLoss: number;
       readonly remainingSeconds: number;
@@ -74,13 +76,14 @@ export async function* trainCandidate(options: TrainOptions): AsyncGenerator<Tra
     if (checkpointFile !== undefined && options.fromScratch === true) await removeCheckpoint(checkpointFile);
     const before = checkpointFile === undefined ? undefined : await readCheckpoint(checkpointFile);
     const incumbent = await modelInUse(registry);
+    const maxEpochs = options.maxEpochs || DEFAULT_EPOCHS;
     const job = {
       seed,
-      maxEpochs: options.maxEpochs || DEFAULT_EPOCHS,
+      maxEpochs,
       origin: 'history' as const,
       trainedMs: clock.nowMs(),
       // The same runs as before, or the interrupted training could not be gone on from.
-      untilMs: before?.seed === seed ? before.untilMs : clock.nowMs(),
+      untilMs: before !== undefined && isFor({ seed, maxEpochs }, before) ? before.untilMs : clock.nowMs(),
       ...(incumbent === undefined ? {} : { incumbent }),
     };
     for await (const message of runTraining({ ...options, job })) {

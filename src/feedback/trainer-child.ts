@@ -3,7 +3,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { Run } from '../history/records.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
-import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { isFor, readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import type { EpochReport } from './fit.js';
 import { makeModel, type TrainingHooks } from './model-maker.js';
 import { CHECKPOINT_MS, type FromTrainer, type ToTrainer, type TrainingTerms } from './trainer-protocol.js';
@@ -83,7 +83,7 @@ async function hooksOf(terms: TrainingTerms, clock: TrainingClock): Promise<Trai
   return {
     async onData(data) {
       hash = data.hash;
-      const before = found?.hash === hash && found.seed === job.seed ? found.state : undefined;
+      const before = found?.hash === hash && isFor(job, found) ? found.state : undefined;
       const resumedAfter = before?.fit.epoch ?? 0;
       clock.begin(resumedAfter);
       await send({ kind: 'data', data, resumedAfter });
@@ -94,7 +94,8 @@ async function hooksOf(terms: TrainingTerms, clock: TrainingClock): Promise<Trai
       if (checkpointFile !== undefined && performance.now() - savedMs >= checkpointMs) {
         savedMs = performance.now();
         // Training goes on without: it only could not be resumed.
-        const checkpoint = { hash, seed: job.seed, untilMs: job.untilMs ?? 0, state: state() };
+        const { seed, maxEpochs, untilMs = 0 } = job;
+        const checkpoint = { hash, seed, maxEpochs, untilMs, state: state() };
         await writeCheckpoint(checkpointFile, checkpoint).catch(() => undefined);
       }
       // The parent's end is only noticed between two turns of the event loop.

@@ -32,7 +32,7 @@ describe('train-baseline', () => {
     writeFileSync(file, gzipSync(RUNS.map((each) => `${JSON.stringify(each)}\n`).join('')));
     const out = join(folder, 'baseline');
     const { stdout } = await trainBaseline(file, out, '--seed', '2', '--epochs', '5');
-    expect(readdirSync(out).sort()).toEqual(['model.json', 'model.onnx', 'weights.bin']);
+    expect(readdirSync(out).sort()).toEqual(['evidence.json', 'model.json', 'model.onnx', 'weights.bin']);
     expect(stdout).toMatch(/method +MAPE +pinball90 +coverage90\nlstm +[\d.]+ % +[\d.]+ +[\d.]+ %\n/);
     const registry = await openRegistry({
       directory: join(folder, 'models'),

@@ -234,13 +234,14 @@ describe('a training that was killed', () => {
   it.each<[string, (file: string) => void, Partial<TrainOptions>]>([
     ['its checkpoint is damaged', (file) => truncateSync(file, 5_000), {}],
     ['another seed is asked for', () => {}, { seed: 2 }],
+    ['other epochs are asked for', () => {}, { maxEpochs: 3 }],
     ['there are other runs', () => {}, { runs: stream(MANY.slice(0, 80)) }],
     ['it is asked to', () => {}, { fromScratch: true }],
   ])('begins anew when %s', async (_, spoil, change) => {
     const checkpointFile = join(folder, 'checkpoint');
     const registry = await registryAt();
     const killed = trainCandidate(
-      optionsFor({ registry, runs: stream(MANY), maxEpochs: FOREVER, checkpointFile, checkpointMs: 0 }),
+      optionsFor({ registry, runs: stream(MANY), maxEpochs: 2, checkpointFile, checkpointMs: 0 }),
     );
     for await (const _event of killed) if (existsSync(checkpointFile)) break;
     spoil(checkpointFile);
@@ -257,7 +258,7 @@ describe('a training that was killed', () => {
       ),
     );
     expect(events[0]).toMatchObject({ kind: 'data', resumedAfter: 0 });
-    expect(candidateOf(events).model.evidence.curve.map(({ epoch }) => epoch)).toEqual([1, 2]);
+    expect(candidateOf(events).model.evidence.curve[0]!.epoch).toBe(1);
     registry.close();
   });
 });
