@@ -1,196 +1,177 @@
 /**
- * What a durable Reserve costs inside the daemon, against its floor on the same disk: one synced LevelDB put. Without the
- * RPC and the model run, which are measured on their own.
+ * Reserve, end to end: a corecastd of its own, asked over its unix socket, every answer durable; and in the same run what
+ * cannot be avoided: an RPC of the same messages to a server that does nothing, a synced LevelDB put of as many bytes, a
+ * run of the model on the same batch.
  *
- *   npm run -s bench -- reserve [--json]
+ *   npm run -s bench -- reserve [--json] [--rounds 1000] [--bursts 40] [--dir /tmp]
+ *
+ * One client: echo, put, model and Reserve in turns, so that all meet the same machine. 32 clients: each a connection of
+ * its own, all in this process; each asks --each times, one after the other, of the daemon and of the echo server in turns.
+ * Channels are released between, outside the measured times. Nothing that was refused is counted: a refusal fails the run.
+ *
+ * ratio_to_floor: Reserve's p50 over the sum of the three p50s; p99_ratio_to_floor: its p99 over the same sum.
+ * lost_after_kill: reservations of the last burst that are not in the ledger after SIGKILL of the daemon.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { burst, openClients, releaseAll, requestOf, SIGNATURE } from './reserve/clients.mjs';
+import { readLedger, spawnServer, startDaemon } from './reserve/daemon.mjs';
+import { openModelRun, openPut } from './reserve/floor.mjs';
 
-const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
-const { configSchema } = await import(`${dist}/config/schema.js`);
-const { systemClock } = await import(`${dist}/lib/clock.js`);
-const { silentLog } = await import(`${dist}/lib/log.js`);
-const { openLedger } = await import(`${dist}/reservation/ledger-open.js`);
-const { levelStore } = await import(`${dist}/reservation/ledger-store.js`);
-const { createReservations } = await import(`${dist}/reservation/reservations.js`);
-const { systemScheduler } = await import(`${dist}/reservation/scheduler.js`);
+const CLIENTS = 32;
+const WARM_UP = 300;
+const WARM_UP_BURSTS = 10;
+const ECHO_SERVER = fileURLToPath(new URL('./reserve/echo-server.mjs', import.meta.url));
 
-const ROUNDS = 300;
-const CONCURRENT = 100;
-const CPUS = 256;
-const PEER = { uid: 1000, gid: 1000, pid: 1 };
-
-export async function run() {
-  const root = mkdtempSync(join(tmpdir(), 'corecast-bench-'));
+export async function run({ rounds = 1_000, bursts = 40, each = 4, dir = tmpdir() } = {}) {
+  const root = mkdtempSync(join(dir, 'corecast-bench-reserve-'));
   try {
-    return await measure(root);
+    return await measure(root, { rounds: Number(rounds), bursts: Number(bursts), each: Number(each) });
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
 }
 
-async function measure(root) {
-  const { reservations, ledger, batches } = await build(join(root, 'ledger'));
-  const floor = levelStore(join(root, 'floor'));
-  await floor.open();
-  const { signal } = new AbortController();
-  const times = { put: [], reserve: [] };
-  // In turns, so that both meet the same disk.
-  for (let i = -20; i < ROUNDS; i++) {
-    const value = 'x'.repeat(1_500);
-    const put = await timed(() => floor.batch([{ type: 'put', key: `k${i}`, value }], { sync: true }));
-    const reserve = await timed(() => reservations.reserve(call(`s${i}`), PEER, signal));
-    if (i < 0) continue;
-    times.put.push(put);
-    times.reserve.push(reserve);
+async function measure(root, options) {
+  const sample = await firstAnswer(subdirectory(root, 'sample'));
+  const answerFile = join(root, 'answer.json');
+  writeFileSync(answerFile, JSON.stringify(sample.answer));
+  const echo = await spawnServer([ECHO_SERVER, join(root, 'echo.sock'), answerFile], join(root, 'echo.sock'));
+  const home = subdirectory(root, 'daemon');
+  const daemon = await startDaemon(home);
+  try {
+    const one = await oneClient(root, { echo, daemon, sample, rounds: options.rounds });
+    const many = await manyClients({ echo, daemon, ...options });
+    const lost = await lostAfterKill(daemon, home, options.each);
+    return report(one, many, { sample, lost });
+  } finally {
+    await echo.stop();
+    await daemon.kill();
   }
-  const before = batches.count;
-  const calls = Array.from({ length: CONCURRENT }, (_, i) => call(`c${i}`));
-  const all = await timed(() => Promise.all(calls.map((one) => reservations.reserve(one, PEER, signal))));
-  const shared = batches.count - before;
-  await reservations.stop();
-  await ledger.close();
-  await floor.close();
-  const [put, reserve] = [quantile(times.put, 0.5), quantile(times.reserve, 0.5)];
+}
+
+/** What the daemon answers, and how much it writes for that, from a daemon that is asked once and stopped. */
+async function firstAnswer(dir) {
+  const daemon = await startDaemon(dir);
+  const [client] = await openClients(daemon.socket, 1);
+  const answer = await client.reserve(requestOf());
+  const { cpus } = await client.getHost({});
+  client.close();
+  await daemon.stop();
+  const { bytesOfReserve } = await readLedger(dir);
+  const candidates = answer.decision.candidates.map(({ cpuCount }) => cpuCount);
+  const schedulableCpus = cpus.filter(({ online, housekeeping }) => online && !housekeeping).length;
+  return { answer, bytesOfReserve, candidates, schedulableCpus };
+}
+
+async function oneClient(root, { echo, daemon, sample, rounds }) {
+  const put = await openPut(root, sample.bytesOfReserve);
+  const model = await openModelRun(root, { signature: domainSignature(), ...sample });
+  const [echoClient] = await openClients(echo.socket, 1);
+  const [client] = await openClients(daemon.socket, 1);
+  const times = { echo: [], put: [], model: [], reserve: [] };
+  for (let round = -WARM_UP; round < rounds; round++) {
+    const found = {
+      echo: await timed(() => echoClient.reserve(requestOf())),
+      put: await timed(put.run),
+      model: await timed(model.run),
+      reserve: await timed(() => client.reserve(requestOf())),
+    };
+    await releaseAll(client, [found.reserve.result.reservation]);
+    if (round >= 0) for (const [what, { ms }] of Object.entries(found)) times[what].push(ms);
+  }
+  echoClient.close();
+  client.close();
+  await put.close();
+  model.close();
+  return times;
+}
+
+async function manyClients({ echo, daemon, bursts, each }) {
+  const echoClients = await openClients(echo.socket, CLIENTS);
+  const clients = await openClients(daemon.socket, CLIENTS);
+  const spent = { echo: 0, reserve: 0 };
+  for (let n = -WARM_UP_BURSTS; n < bursts; n++) {
+    const bare = await burst(echoClients, each);
+    const real = await burst(clients, each);
+    await Promise.all(clients.map((client, i) => releaseAll(client, real.reserved[i])));
+    if (n < 0) continue;
+    spent.echo += bare.ms;
+    spent.reserve += real.ms;
+  }
+  for (const client of [...echoClients, ...clients]) client.close();
+  const calls = bursts * each * CLIENTS;
+  return { echoPerSecond: calls / (spent.echo / 1000), perSecond: calls / (spent.reserve / 1000) };
+}
+
+/** An answer is a promise that survives the daemon. */
+async function lostAfterKill(daemon, home, each) {
+  const clients = await openClients(daemon.socket, CLIENTS);
+  const { reserved } = await burst(clients, each);
+  for (const client of clients) client.close();
+  await daemon.kill();
+  const { reservations } = await readLedger(home);
+  return reserved.flat().filter(({ id, token }) => reservations.get(id)?.token !== token).length;
+}
+
+function report(one, many, { sample, lost }) {
+  const [echo, put, model, p50] = ['echo', 'put', 'model', 'reserve'].map((what) => quantile(one[what], 0.5));
+  const floor = echo + put + model;
+  const p99 = quantile(one.reserve, 0.99);
   return {
     rows: [
-      { what: 'one synced put', p50: put, p99: quantile(times.put, 0.99) },
-      { what: 'reserve', p50: reserve, p99: quantile(times.reserve, 0.99) },
-      { what: `${CONCURRENT} reserves at once, ${shared} synced batches`, p50: all, p99: all },
+      ...Object.entries(one).map(([what, ms]) => ({
+        what: `one client: ${what}`,
+        p50_ms: quantile(ms, 0.5),
+        p99_ms: quantile(ms, 0.99),
+        per_second: 1000 / mean(ms),
+      })),
+      { what: `${CLIENTS} clients: echo`, per_second: many.echoPerSecond },
+      { what: `${CLIENTS} clients: reserve`, per_second: many.perSecond },
     ],
     figures: {
-      synced_put_p50_ms: put,
-      reserve_p50_ms: reserve,
-      reserve_over_put: reserve / put,
-      concurrent_reserves: CONCURRENT,
-      concurrent_all_ms: all,
-      concurrent_over_put: all / put,
-      concurrent_batches: shared,
+      p50_ms: p50,
+      p99_ms: p99,
+      per_second: many.perSecond,
+      echo_ms: echo,
+      sync_put_ms: put,
+      model_ms: model,
+      floor_ms: floor,
+      ratio_to_floor: p50 / floor,
+      p99_ratio_to_floor: p99 / floor,
+      echo_per_second: many.echoPerSecond,
+      share_of_echo_rate: many.perSecond / many.echoPerSecond,
+      lost_after_kill: lost,
+      bytes_of_reserve: sample.bytesOfReserve,
+      model_batch: sample.candidates.length,
     },
   };
 }
 
-async function build(directory) {
-  const config = configSchema.parse({});
-  const batches = { count: 0 };
-  const createStore = (path) => {
-    const store = levelStore(path);
-    const batch = store.batch.bind(store);
-    return Object.assign(store, {
-      batch: (...args) => {
-        batches.count++;
-        return batch(...args);
-      },
-    });
-  };
-  const { ledger } = await openLedger({
-    directory,
-    clock: systemClock,
-    keepEndedMs: () => 3_600_000,
-    createStore,
-  });
-  let ids = 0;
-  const reservations = createReservations({
-    ledger,
-    clock: systemClock,
-    scheduler: systemScheduler,
-    log: silentLog,
-    forecaster: { forecast: async ({ candidates }) => candidates.map(forecastOn) },
-    topology: () => TOPOLOGY,
-    host: () => ({ window: [], now: undefined, memory: undefined }),
-    limits: () => ({ ...config.limits, channels_per_peer: 100_000 }),
-    leases: () => ({ ...config.leases, start_timeout_ms: 600_000 }),
-    smtCoreMilli: () => config.cpus.smt_core_milli,
-    closedReason: () => '',
-    history: { putDecision: async () => {}, decision: async () => undefined },
-    newId: () => `r${++ids}`,
-  });
-  return { reservations, ledger, batches };
+function domainSignature() {
+  const [{ bitrateBps, ...output }] = SIGNATURE.outputs;
+  return { input: SIGNATURE.input, outputs: [{ ...output, rate: { bitrateBps } }], complexity: {} };
 }
 
-const TOPOLOGY = {
-  cpus: Array.from({ length: CPUS }, (_, cpu) => ({
-    cpu,
-    core: cpu,
-    l3: cpu >> 4,
-    node: cpu >> 7,
-    package: cpu >> 7,
-    kind: 'performance',
-    capacity: 1024,
-    online: true,
-    housekeeping: false,
-  })),
-  schedulable: Array.from({ length: CPUS }, (_, cpu) => cpu),
-  housekeeping: [],
-  distance: new Map(),
-};
-
-function forecastOn(cpuCount) {
-  const quantiles = (of) => ({ q50: of * 0.8, q90: of, q99: of * 1.2 });
-  return {
-    source: 'cost_table',
-    modelId: '',
-    cpuCount,
-    horizons: [
-      [0, 10],
-      [10, 60],
-      [60, 300],
-    ].map(([fromS, toS]) => ({
-      fromS,
-      toS,
-      demand: quantiles(0.25),
-      coreUsage: Array.from({ length: cpuCount }, () => quantiles(0.25 / cpuCount)),
-      hostLoad: quantiles(0.1),
-    })),
-    notes: [],
-  };
+function subdirectory(root, name) {
+  const dir = join(root, name);
+  mkdirSync(dir);
+  return dir;
 }
 
-function call(idempotencyKey) {
-  return {
-    name: 'a channel',
-    signature: {
-      input: { codec: 'h264', width: 1280, height: 720, fps: 25, bitrateBps: 4e6, bitDepth: 8 },
-      outputs: [
-        {
-          encoder: 'libx264',
-          preset: 'veryfast',
-          width: 1280,
-          height: 720,
-          fps: 25,
-          rate: { bitrateBps: 2e6 },
-          bitDepth: 8,
-          options: {},
-        },
-      ],
-      complexity: {},
-    },
-    channelClass: 'live',
-    priority: 50,
-    exclusive: false,
-    cpuCount: 1,
-    waitMs: 0,
-    startTimeoutMs: 0,
-    idempotencyKey,
-    ladderRungs: 0,
-  };
-}
-
-async function timed(run) {
-  const start = process.hrtime.bigint();
-  await run();
-  return Number(process.hrtime.bigint() - start) / 1e6;
+async function timed(work) {
+  const startedMs = performance.now();
+  const result = await work();
+  return { ms: performance.now() - startedMs, result };
 }
 
 function quantile(values, q) {
-  return Number([...values].sort((a, b) => a - b)[Math.floor(values.length * q)].toFixed(3));
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { rows, figures } = await run();
-  console.table(rows);
-  if (process.argv.includes('--json')) console.log(JSON.stringify({ bench: 'reserve', figures, peers: {} }));
+function mean(values) {
+  return values.reduce((a, b) => a + b, 0) / values.length;
 }

@@ -24,6 +24,7 @@ export interface HostIndex {
   readonly allCores: readonly number[];
   readonly cellOf: Int32Array;
   readonly cells: readonly Cell[];
+  readonly allCells: readonly number[];
   /** Cells by L3 and by node; both numbered densely here. */
   readonly l3Cells: readonly (readonly number[])[];
   readonly nodeCells: readonly (readonly number[])[];
@@ -109,6 +110,7 @@ function build(topology: Topology): HostIndex {
     allCores: groups.map((_, core) => core),
     cellOf,
     cells,
+    allCells: cells.map((_, cell) => cell),
     l3Cells: grouped(cells, l3s.size, (cell) => cell.l3),
     nodeCells: grouped(cells, nodes.size, (cell) => cell.node),
     nodeNumber: [...nodes.keys()],

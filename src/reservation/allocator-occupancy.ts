@@ -1,4 +1,5 @@
 import type { Topology } from '../topology/topology.js';
+import { CellBounds } from './allocator-cells.js';
 import { type HostIndex, hostIndex } from './allocator-host.js';
 import type { Occupancy } from './occupancy.js';
 import type { CpuShare } from './reservation.js';
@@ -22,6 +23,7 @@ export class OccupancyIndex implements Occupancy {
   /** By core: what it can still give: the lesser of its room and its CPUs' sum. */
   readonly coreFree: Int32Array;
   readonly cellFree: Int32Array;
+  readonly l3Free: Int32Array;
   readonly capacity: Int32Array;
   /** Sum of all cores' capacities: what the empty host offers. */
   readonly capacityMilli: number;
@@ -34,6 +36,8 @@ export class OccupancyIndex implements Occupancy {
   readonly #exclusive = new Set<number>();
   /** Reservations that own a core whole; two can only overlap after an adoption that found it so. */
   readonly #owners: Int32Array;
+  #bounds: CellBounds | undefined;
+  #empty: OccupancyIndex | undefined;
 
   constructor(topology: Topology, smtCoreMilli: number) {
     const host = hostIndex(topology);
@@ -46,6 +50,7 @@ export class OccupancyIndex implements Occupancy {
     this.room = new Int32Array(cores);
     this.coreFree = new Int32Array(cores);
     this.cellFree = new Int32Array(host.cells.length);
+    this.l3Free = new Int32Array(host.l3Cells.length);
     this.#owners = new Int32Array(cores);
     this.capacity = new Int32Array(cores);
     let capacityMilli = 0;
@@ -82,9 +87,16 @@ export class OccupancyIndex implements Occupancy {
     return index;
   }
 
-  /** The same host with nothing reserved. */
+  /** The same host with nothing reserved: one for all who ask, so reserve nothing on it. */
   emptied(): OccupancyIndex {
-    return new OccupancyIndex(this.host.topology, this.smtCoreMilli);
+    this.#empty ??= new OccupancyIndex(this.host.topology, this.smtCoreMilli);
+    return this.#empty;
+  }
+
+  /** Counted on first use: an index that is asked once may do without. */
+  get bounds(): CellBounds {
+    this.#bounds ??= new CellBounds(this);
+    return this.#bounds;
   }
 
   /** Thousandths that new reservations could take in all. */
@@ -152,7 +164,8 @@ export class OccupancyIndex implements Occupancy {
   }
 
   #refresh(core: number): void {
-    const { firstSlot, cpuOf, cellOf } = this.host;
+    const { firstSlot, cpuOf, cellOf, cells } = this.host;
+    this.#bounds?.count(this, core, -1);
     const owned = this.#owners[core]! > 0;
     let reserved = 0;
     let free = 0;
@@ -164,9 +177,12 @@ export class OccupancyIndex implements Occupancy {
     }
     this.room[core] = owned ? 0 : Math.max(0, this.capacity[core]! - reserved);
     const now = Math.min(this.room[core]!, free);
-    this.cellFree[cellOf[core]!]! += now - this.coreFree[core]!;
-    this.#freeMilli += now - this.coreFree[core]!;
+    const change = now - this.coreFree[core]!;
+    this.cellFree[cellOf[core]!]! += change;
+    this.l3Free[cells[cellOf[core]!]!.l3]! += change;
+    this.#freeMilli += change;
     this.coreFree[core] = now;
+    this.#bounds?.count(this, core, 1);
   }
 }
 

@@ -15,8 +15,8 @@ export interface Need {
   readonly milli: number;
 }
 
-/** A quick test that says no only where nothing can be placed. */
-export type MayFit = (place: Place) => boolean;
+/** A quick test of some cells that says no only where nothing can be placed. */
+export type MayFit = (cells: readonly number[]) => boolean;
 
 /**
  * The places worth looking in, as levels in the order of preference. Any placement of an earlier level is better than
@@ -28,8 +28,8 @@ export function* placeLevels(
   mayFit: MayFit,
 ): Generator<Iterable<Place>> {
   const { host } = occupancy;
-  yield oneCell(occupancy, need);
-  yield oneL3(occupancy, need);
+  yield oneCell(occupancy, need, mayFit);
+  yield oneL3(occupancy, need, mayFit);
   yield oneNode(occupancy, need, mayFit);
   if (host.nodeCells.length > 1) yield severalNodes(occupancy, need, mayFit);
 }
@@ -45,18 +45,20 @@ export function* placesAround(occupancy: OccupancyIndex, preferred: Iterable<num
   if (host.cells.length > near.size) yield host.allCores;
 }
 
-function* oneCell(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+function* oneCell(occupancy: OccupancyIndex, need: Need, mayFit: MayFit): Generator<Place> {
   const { host, cellFree } = occupancy;
-  const enough = host.cells.flatMap((cell, number) =>
-    cell.slots >= need.slots && cellFree[number]! >= need.milli ? [number] : [],
-  );
+  const enough: number[] = [];
+  for (let cell = 0; cell < cellFree.length; cell++) {
+    if (cellFree[cell]! < need.milli || host.cells[cell]!.slots < need.slots) continue;
+    if (mayFit([cell])) enough.push(cell);
+  }
   for (const cell of fullestFirst(enough, (number) => cellFree[number]!)) yield host.cells[cell]!.cores;
 }
 
 /** L3s that NUMA nodes divide. */
-function* oneL3(occupancy: OccupancyIndex, need: Need): Generator<Place> {
+function* oneL3(occupancy: OccupancyIndex, need: Need, mayFit: MayFit): Generator<Place> {
   const divided = occupancy.host.l3Cells.filter(
-    (cells) => cells.length > 1 && suffice(occupancy, cells, need),
+    (cells) => cells.length > 1 && suffice(occupancy, cells, need) && mayFit(cells),
   );
   for (const cells of fullestFirst(divided, (members) => freeOf(occupancy, members))) {
     yield coresOf(occupancy.host, cells);
@@ -65,10 +67,12 @@ function* oneL3(occupancy: OccupancyIndex, need: Need): Generator<Place> {
 
 function* oneNode(occupancy: OccupancyIndex, need: Need, mayFit: MayFit): Generator<Place> {
   const { host, cellFree } = occupancy;
-  const divided = host.nodeCells.filter((cells) => cells.length > 1 && suffice(occupancy, cells, need));
+  const divided = host.nodeCells.filter(
+    (cells) => cells.length > 1 && suffice(occupancy, cells, need) && mayFit(cells),
+  );
   for (const cells of fullestFirst(divided, (members) => freeOf(occupancy, members))) {
     const emptiestFirst = [...cells].sort((a, b) => cellFree[b]! - cellFree[a]!);
-    const groups = combinations(emptiestFirst, (chosen) => mayFit(coresOf(host, chosen)));
+    const groups = combinations(emptiestFirst, mayFit);
     for (const chosen of groups) if (suffice(occupancy, chosen, need)) yield coresOf(host, chosen);
   }
 }
@@ -82,7 +86,7 @@ function* severalNodes(occupancy: OccupancyIndex, need: Need, mayFit: MayFit): G
   const seeds = nodes.length <= COMBINE_ALL ? nodes.slice(0, 1) : emptiest.slice(0, SEEDS);
   const candidates = seeds.flatMap((seed) => {
     const nearestFirst = [...nodes].sort((a, b) => distance(host, seed, a) - distance(host, seed, b));
-    return [...combinations(nearestFirst, (chosen) => mayFit(coresOf(host, cellsOf(chosen))))];
+    return [...combinations(nearestFirst, (chosen) => mayFit(cellsOf(chosen)))];
   });
   const nearFirst = candidates
     .map((chosen) => ({ span: spanOf(host, chosen), size: chosen.length, cells: cellsOf(chosen) }))
@@ -140,7 +144,7 @@ function freeOf(occupancy: OccupancyIndex, cells: readonly number[]): number {
 }
 
 function coresOf(host: HostIndex, cells: readonly number[]): number[] {
-  return cells.flatMap((cell) => [...host.cells[cell]!.cores]);
+  return cells.flatMap((cell) => host.cells[cell]!.cores);
 }
 
 function spanOf(host: HostIndex, nodes: readonly number[]): number {

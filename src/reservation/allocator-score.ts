@@ -39,7 +39,6 @@ export class RunningScore {
   readonly #onCell: Uint16Array;
   readonly #onL3: Uint16Array;
   readonly #onNode: Uint16Array;
-  readonly #l3Free: Float64Array;
 
   constructor(
     occupancy: OccupancyIndex,
@@ -55,9 +54,6 @@ export class RunningScore {
     this.#onCell = new Uint16Array(host.cells.length);
     this.#onL3 = new Uint16Array(host.l3Cells.length);
     this.#onNode = new Uint16Array(host.nodeCells.length);
-    this.#l3Free = Float64Array.from(host.l3Cells, (cells) =>
-      cells.reduce((sum, cell) => sum + occupancy.cellFree[cell]!, 0),
-    );
   }
 
   usesCore(core: number): boolean {
@@ -74,7 +70,7 @@ export class RunningScore {
 
   /** Adds a CPU (1) or takes it out again (-1). */
   count(slot: number, sign: 1 | -1): void {
-    const { free, coreFree } = this.#occupancy;
+    const { free, coreFree, l3Free } = this.#occupancy;
     const core = this.#host.coreOf[slot]!;
     const cell = this.#host.cellOf[core]!;
     const { l3, node } = this.#host.cells[cell]!;
@@ -86,7 +82,7 @@ export class RunningScore {
     }
     if (entered(this.#onL3, l3, sign)) {
       score[L3S]! += sign;
-      score[L3_FREE]! += sign * this.#l3Free[l3]!;
+      score[L3_FREE]! += sign * l3Free[l3]!;
       score[SEVERAL_L3S] = score[L3S]! > 1 ? 1 : 0;
     }
     if (entered(this.#onNode, node, sign)) score[NODES]! += sign;

@@ -27,6 +27,7 @@ export class PlaceSearch {
   readonly #occupancy: OccupancyIndex;
   readonly #shares: readonly number[];
   readonly #preferred: ReadonlySet<number> | undefined;
+  readonly #wholeCores: boolean;
   readonly #room: Int32Array;
   readonly #taken: Uint8Array;
   readonly #slots: Int32Array;
@@ -52,6 +53,7 @@ export class PlaceSearch {
     this.#occupancy = occupancy;
     this.#shares = shares;
     this.#preferred = options.preferred;
+    this.#wholeCores = options.wholeCores;
     this.#room = options.wholeCores ? wholeCoreRoom(occupancy) : occupancy.room.slice();
     this.#taken = new Uint8Array(host.cpuOf.length);
     this.#slots = new Int32Array(shares.length);
@@ -88,6 +90,11 @@ export class PlaceSearch {
   /** Room of a core as this search sees it. */
   roomOf(core: number): number {
     return this.#room[core]!;
+  }
+
+  /** mayFit() of whole cells, from sums: quick, and says no less often. */
+  mayFitCells(cells: readonly number[]): boolean {
+    return this.#occupancy.bounds.mayHold(cells, this.#shares, this.#wholeCores);
   }
 
   /** False when no placement of the shares from `from` on can exist. Never false where one does. */

@@ -94,9 +94,10 @@ export function place(index: OccupancyIndex, request: AllocationRequest): Placem
   const everywhere = index.host.allCores;
   let proved = true;
   const milli = shares.reduce((a, b) => a + b, 0);
-  if (milli <= index.freeMilli && search.mayFit(everywhere)) {
+  if (milli <= index.freeMilli && search.mayFitCells(index.host.allCells)) {
     lookByPreference(index, search, shares, preferred);
-    if (search.best === undefined && !search.run(everywhere, shares.length, 'bestFit')) {
+    const mayBeElsewhere = search.best === undefined && search.mayFit(everywhere);
+    if (mayBeElsewhere && !search.run(everywhere, shares.length, 'bestFit')) {
       proved = lookEverywhere(index, search, shares);
     }
   }
@@ -171,7 +172,6 @@ function lookByPreference(
 ): void {
   const thorough = index.free.length <= SMALL_HOST_SLOTS;
   const budget = thorough ? THOROUGH_BUDGET : shares.length + 4;
-  const mayFit = (place: Place) => search.mayFit(place);
   let bestPlace: Place | undefined;
   let looks = 0;
   const lookIn = (places: Iterable<Place>) => {
@@ -180,12 +180,12 @@ function lookByPreference(
         looks += place.length * shares.length;
         if (looks > FURTHER_LOOKS || isIdeal(index, search, shares)) return;
       }
-      if (mayFit(place) && search.run(place, budget)) bestPlace = place;
+      if (search.mayFit(place) && search.run(place, budget)) bestPlace = place;
     }
   };
   if (preferred.size > 0) lookIn(placesAround(index, preferred));
   const need = { slots: shares.length, milli: shares.reduce((a, b) => a + b, 0) };
-  for (const level of placeLevels(index, need, mayFit)) {
+  for (const level of placeLevels(index, need, (cells) => search.mayFitCells(cells))) {
     lookIn(level);
     if (search.best !== undefined) break;
   }
