@@ -1,0 +1,53 @@
+import { act } from './actions.js';
+import type { Boundaries } from './daemon.js';
+import { Scenario } from './scenario.js';
+
+/**
+ * One run of the simulator: the real reservation system (src/reservation, src/pinning) in a world of simulated time,
+ * disk, kernel and network, in which everything goes wrong that can. All that happens follows from the seed.
+ */
+export async function runSeed(
+  seed: number,
+  options: { directory: string; boundaries?: Boundaries; say?: (line: string) => void },
+): Promise<readonly string[]> {
+  const scenario = new Scenario(seed, options);
+  const { chance, witness } = scenario;
+  await scenario.pass(50);
+  for (let steps = chance.between(25, 50); steps > 0 && witness.violations.length === 0; steps--) {
+    act(scenario);
+    await scenario.pass(chance.hits(0.15) ? chance.between(500, 7_000) : chance.between(0, 12));
+  }
+  if (witness.violations.length === 0) await scenario.end();
+  for (const violation of witness.violations) scenario.say(`VIOLATION ${violation}`);
+  return witness.violations;
+}
+
+export interface Failure {
+  readonly seed: number;
+  readonly violations: readonly string[];
+}
+
+/** Runs that are under way side by side: the turns of the event loop between their steps cost less then. */
+const ABREAST = 32;
+
+/** All seeds of a range; stops looking after `mostFailures`. */
+export async function runSeeds(
+  from: number,
+  count: number,
+  options: { directory: string; boundaries?: Boundaries; mostFailures?: number },
+): Promise<{ readonly seeds: number; readonly failures: readonly Failure[] }> {
+  const failures: Failure[] = [];
+  const most = options.mostFailures ?? 10;
+  let next = from;
+  let seeds = 0;
+  const runner = async () => {
+    while (next < from + count && failures.length < most) {
+      const seed = next++;
+      const violations = await runSeed(seed, options);
+      seeds++;
+      if (violations.length > 0) failures.push({ seed, violations });
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(ABREAST, count) }, runner));
+  return { seeds, failures };
+}

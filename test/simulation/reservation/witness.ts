@@ -1,0 +1,289 @@
+import { isCorecastError, messageOf } from '../../../src/lib/errors.js';
+import { hasEnded, TRANSITIONS } from '../../../src/reservation/lease.js';
+import { type LedgerRecord, RECORD_PREFIX } from '../../../src/reservation/ledger-format.js';
+import type { StoreOperation } from '../../../src/reservation/ledger-store.js';
+import { holdsCpus, RESERVATION_STATES, type Reservation } from '../../../src/reservation/reservation.js';
+import { CONFIG, type Host, type Serving } from './daemon.js';
+import type { Call } from './holders.js';
+import { type SimulatedProcess, sameCpus } from './kernel.js';
+import { Killed, type Life } from './life.js';
+
+/** Refusals that a caller must expect. Anything else is a defect. */
+const EXPECTED = [
+  'NO_CAPACITY',
+  'QUEUE_FULL',
+  'WRONG_STATE',
+  'STALE_TOKEN',
+  'NOT_FOUND',
+  'PROCESS_GONE',
+  'PERMISSION_DENIED',
+  'KERNEL',
+  'STORE_FAILED',
+  'CANCELLED',
+];
+
+/** Sees all: what is on the disk, what every caller was told, every process. Knows what must hold, and says what does not. */
+export class Witness {
+  readonly violations: string[] = [];
+  readonly #host: Host;
+  /** What the daemon was told is durable, by id. */
+  #durable = new Map<string, LedgerRecord>();
+  /** Changed since memory was last compared. */
+  #unseen = new Set<string>();
+  /** The newest token that a caller was told, by id: every reservation that was acknowledged. */
+  readonly #acknowledged = new Map<string, number>();
+  readonly #releaseAsked = new Set<string>();
+  readonly #removed = new Set<string>();
+  /** Whose process once was attached: by process, the reservation. */
+  readonly #attached = new Map<SimulatedProcess, string>();
+
+  constructor(host: Host) {
+    this.#host = host;
+    host.disk.onCommit = (_, operations) => this.#committed(operations);
+    host.kernel.onPin = (life, process, cpus) => this.#pinned(life, process, cpus);
+  }
+
+  /** A daemon has read what the disk holds. */
+  opened(): void {
+    this.#durable = recordsOn(this.#host);
+    for (const [id, token] of this.#acknowledged) {
+      const record = this.#durable.get(id);
+      if (record === undefined) {
+        if (!this.#removed.has(id)) this.#violated(`reservation ${id} was acknowledged and is lost`);
+      } else if (record.reservation.token < token) {
+        this.#violated(
+          `reservation ${id}: token ${token} was acknowledged, the disk has ${record.reservation.token}`,
+        );
+      }
+    }
+    this.#capacity();
+  }
+
+  delivered({ what, holder: { id }, token }: Call): void {
+    if (what === 'Release' && token >= this.#newestToken(id)) this.#releaseAsked.add(id!);
+  }
+
+  /** The daemon answers: from here on nobody may take it back. `stale`: a newer token was acknowledged before. */
+  answered(call: Call, reservation: Reservation, stale: boolean): void {
+    const { id, token } = reservation;
+    if (call.key !== '') {
+      const text = JSON.stringify(reservation);
+      if (call.first !== undefined && call.first !== text) {
+        this.#violated(`${call.what} ${call.key} was answered ${call.first} first, then ${text}`);
+      }
+      call.first ??= text;
+    }
+    if (stale && !hasEnded(reservation.state)) {
+      this.#violated(
+        `${call.what} of ${id} with token ${call.token} was accepted after ${this.#newestToken(id)}`,
+      );
+    }
+    this.#acknowledged.set(id, Math.max(token, this.#newestToken(id)));
+  }
+
+  /** Whether a call carries a token that was superseded, as far as any caller was told. A retry of Attach is exempt. */
+  isStale({ what, holder: { id }, token, deliveries }: Call): boolean {
+    if (what === 'Reserve' || (what === 'Attach' && deliveries > 1)) return false;
+    return token < this.#newestToken(id);
+  }
+
+  refused(call: Call, error: unknown): void {
+    if (error instanceof Killed || (isCorecastError(error) && EXPECTED.includes(error.code))) return;
+    this.#violated(`${call.what} failed with what no caller should see: ${messageOf(error)}`);
+  }
+
+  /** Nothing is under way in this turn: memory must be what was written, and nothing promised twice. */
+  atRest({ ledger, reservations, life }: Serving): void {
+    if (life.dead || this.#unseen.size === 0) return;
+    for (const id of this.#unseen) {
+      const memory = JSON.stringify(ledger.get(id));
+      const durable = JSON.stringify(this.#durable.get(id));
+      if (memory !== durable)
+        this.#violated(`reservation ${id} is ${memory} in memory and ${durable} on the disk`);
+    }
+    this.#unseen.clear();
+    const { schedulable } = this.#host.machine.topology;
+    for (const [cpu, milli] of reservations.occupancy().milli) {
+      if (milli > 1_000) this.#violated(`CPU ${cpu} is promised to ${milli} thousandths`);
+      if (milli < 0 || !Number.isInteger(milli))
+        this.#violated(`CPU ${cpu} has ${milli} thousandths promised`);
+      if (!this.#host.machine.changed && !schedulable.includes(cpu)) {
+        this.#violated(`CPU ${cpu} is reserved, but not schedulable`);
+      }
+    }
+  }
+
+  /** All processes have ended and all deadlines have passed. */
+  atTheEnd({ reservations }: Serving): void {
+    for (const { id, state, reason } of reservations.list(false)) {
+      this.#violated(`reservation ${id} is still ${state} (${reason}): it leaks`);
+    }
+    const occupied = [...reservations.occupancy().milli.keys()];
+    if (occupied.length > 0) this.#violated(`CPUs ${occupied} are still promised: they leak`);
+  }
+
+  /** After a write that succeeded, whatever failed before it has been put right, too. */
+  onDisk({ ledger }: Serving): void {
+    const disk = JSON.stringify([...recordsOn(this.#host)].sort(byId));
+    const memory = JSON.stringify(
+      [...ledger.records()].map((record) => [record.reservation.id, record]).sort(byId),
+    );
+    if (disk !== memory) this.#violated(`memory and disk differ at the end: ${memory} and ${disk}`);
+  }
+
+  /** Wherever a reservation has ended, its process must not be left on CPUs that others hold now. */
+  processes(): void {
+    for (const [process, id] of this.#attached) {
+      const ended = this.#durable.get(id)?.reservation;
+      if (!process.alive || ended === undefined || !hasEnded(ended.state)) continue;
+      const mask = process.threads.get(process.pid)!;
+      const others = [...this.#durable.values()].find(
+        ({ reservation: { state, cpus, process: its } }) =>
+          holdsCpus(state) &&
+          its?.startTicks !== process.startTicks &&
+          sameCpus(
+            cpus.map(({ cpu }) => cpu),
+            mask,
+          ),
+      );
+      const everywhere = this.#host.machine.topology.schedulable.every((cpu) => mask.includes(cpu));
+      if (others === undefined || everywhere) continue;
+      this.#violated(
+        `process ${process.pid} of ${id}, which has ended, is confined to CPUs ${mask} of ${others.reservation.id}`,
+      );
+    }
+  }
+
+  violated(text: string): void {
+    this.#violated(text);
+  }
+
+  #committed(operations: readonly StoreOperation[]): void {
+    for (const operation of operations) {
+      if (!operation.key.startsWith(RECORD_PREFIX)) continue;
+      const id = operation.key.slice(RECORD_PREFIX.length);
+      const before = this.#durable.get(id)?.reservation;
+      this.#unseen.add(id);
+      if (operation.type === 'del') {
+        if (before !== undefined && !hasEnded(before.state))
+          this.#violated(`reservation ${id} was removed as ${before.state}`);
+        this.#durable.delete(id);
+        this.#removed.add(id);
+        continue;
+      }
+      const record = (JSON.parse(operation.value) as { body: LedgerRecord }).body;
+      this.#durable.set(id, record);
+      this.#stepped(before, record.reservation);
+      const process = this.#processOf(record.reservation);
+      if (process !== undefined) this.#attached.set(process, id);
+    }
+    this.#capacity();
+  }
+
+  #stepped(before: Reservation | undefined, after: Reservation): void {
+    const { id, state, cpus, process } = after;
+    if (!RESERVATION_STATES.includes(state)) this.#violated(`reservation ${id} is ${state}`);
+    if (cpus.length > 0 !== holdsCpus(state))
+      this.#violated(`reservation ${id} is ${state} with ${cpus.length} CPUs`);
+    const running = state === 'ACTIVE' || state === 'ORPHANED';
+    if ((process !== undefined) !== running)
+      this.#violated(`reservation ${id} is ${state}, its process is ${process?.pid}`);
+    const { housekeeping } = this.#host.machine.topology;
+    if (cpus.some(({ cpu }) => housekeeping.includes(cpu)))
+      this.#violated(`reservation ${id} is on a housekeeping CPU`);
+    if (before === undefined) return;
+    if (after.token < before.token)
+      this.#violated(`reservation ${id}: token ${after.token} follows ${before.token}`);
+    if (state === before.state) return;
+    if (!Object.values(TRANSITIONS[before.state]).includes(state)) {
+      this.#violated(`reservation ${id} went from ${before.state} to ${state}`);
+    }
+    if (hasEnded(state)) this.#mayEnd(before, after);
+  }
+
+  /** A reservation ends when its holder says so, its process ends or its time is over, and not otherwise. */
+  #mayEnd(before: Reservation, { id, state, reason }: Reservation): void {
+    if (this.#releaseAsked.has(id) || before.state === 'QUEUED') return;
+    const { timeline } = this.#host;
+    const late = timeline.wallJumped || (before.deadlineMs > 0 && timeline.nowMs() >= before.deadlineMs);
+    const alive = this.#processOf(before) !== undefined;
+    if (before.state === 'PENDING' ? late : !alive || (before.state === 'ORPHANED' && late)) return;
+    this.#violated(`reservation ${id}, ${before.state}, became ${state} too early (${reason})`);
+  }
+
+  #capacity(): void {
+    const { topology, changed } = this.#host.machine;
+    const milli = new Map<number, number>();
+    const cores = new Map<number, { milli: number; holders: Set<string>; exclusive: boolean }>();
+    for (const { reservation } of this.#durable.values()) {
+      if (!holdsCpus(reservation.state)) continue;
+      for (const { cpu, shareMilli } of reservation.cpus) {
+        milli.set(cpu, (milli.get(cpu) ?? 0) + shareMilli);
+        const { core } = topology.cpus.find((one) => one.cpu === cpu)!;
+        const sum = cores.get(core) ?? { milli: 0, holders: new Set(), exclusive: false };
+        cores.set(core, sum);
+        sum.milli += shareMilli;
+        sum.holders.add(reservation.id);
+        sum.exclusive ||= reservation.exclusive;
+      }
+    }
+    for (const [cpu, sum] of milli)
+      if (sum > 1_000) this.#violated(`CPU ${cpu} is reserved to ${sum} thousandths`);
+    if (changed) return;
+    for (const [core, sum] of cores) {
+      if (sum.milli > CONFIG.cpus.smt_core_milli)
+        this.#violated(`core ${core} is reserved to ${sum.milli} thousandths`);
+      if (sum.exclusive && sum.holders.size > 1)
+        this.#violated(`core ${core} is exclusive and held by ${[...sum.holders]}`);
+    }
+  }
+
+  /** The daemon changes masks: only of a process that is its business, and only to what the ledger says already. */
+  #pinned({ dead }: Life, process: SimulatedProcess, cpus: readonly number[]): void {
+    if (dead) return;
+    const { pid, startTicks } = process;
+    const schedulable = this.#host.machine.topology.schedulable;
+    const holders = [...this.#durable.values()].filter(({ reservation }) => reservation.process?.pid === pid);
+    const own = holders.find(({ reservation }) => reservation.process!.startTicks === startTicks);
+    if (sameCpus(cpus, schedulable) && this.#attached.has(process)) return;
+    if (own === undefined) {
+      this.#violated(
+        `process ${pid}, started at tick ${startTicks}, is nobody's and was pinned to CPUs ${cpus}`,
+      );
+      return;
+    }
+    const allowed = new Set(own.reservation.cpus.map(({ cpu }) => cpu));
+    // The first half of a move: what it has and what it is to have.
+    for (const mask of process.threads.values()) for (const cpu of mask) allowed.add(cpu);
+    if (!cpus.every((cpu) => allowed.has(cpu))) {
+      this.#violated(`process ${pid} was pinned to CPUs ${cpus} before the ledger had them`);
+    }
+  }
+
+  #processOf({ process }: Reservation): SimulatedProcess | undefined {
+    if (process === undefined) return undefined;
+    const found = this.#host.kernel.find(process.pid);
+    return found?.startTicks === process.startTicks ? found : undefined;
+  }
+
+  #newestToken(id: string | undefined): number {
+    return this.#acknowledged.get(id ?? '') ?? 0;
+  }
+
+  #violated(text: string): void {
+    if (this.violations.length < 5) this.violations.push(text);
+  }
+}
+
+function recordsOn({ disk }: Host): Map<string, LedgerRecord> {
+  const records = new Map<string, LedgerRecord>();
+  for (const [key, value] of disk.content) {
+    if (!key.startsWith(RECORD_PREFIX)) continue;
+    records.set(key.slice(RECORD_PREFIX.length), (JSON.parse(value) as { body: LedgerRecord }).body);
+  }
+  return records;
+}
+
+function byId([a]: readonly unknown[], [b]: readonly unknown[]): number {
+  return String(a) < String(b) ? -1 : 1;
+}
