@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Run } from '../history/records.js';
 import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
@@ -17,7 +18,10 @@ export interface TrainingRunOptions extends TrainingTerms {
 /** Yielded as they come; the last one is `trained`. */
 export type TrainingMessage = Exclude<FromTrainer, { kind: 'failed' }>;
 
-const RUNS_PER_MESSAGE = 32;
+/** Some 25 kB each, copied on the daemon's event loop: an admission must not wait for many of them. */
+const RUNS_PER_MESSAGE = 4;
+/** Above what the child was seen to need with as many rows as a dataset keeps: 330 MB, 180 of them V8's. */
+const MOST_HEAP_MB = 512;
 
 /**
  * One training in a child process. Throws what the child said went wrong, CANCELLED when the signal aborts, INTERNAL when
@@ -51,7 +55,7 @@ export async function* runTraining(options: TrainingRunOptions): AsyncGenerator<
 
 function startChild(childFile = fileURLToPath(new URL('./trainer-child.js', import.meta.url))): ChildProcess {
   return fork(childFile, [], {
-    execArgv: ['--max-old-space-size=1024'],
+    execArgv: [`--max-old-space-size=${MOST_HEAP_MB}`],
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
@@ -79,6 +83,7 @@ async function feed(child: ChildProcess, options: TrainingRunOptions): Promise<v
     if (batch.length < RUNS_PER_MESSAGE) continue;
     if (!(await send({ kind: 'runs', runs: batch }))) return;
     batch = [];
+    await breathe();
   }
   if (await send({ kind: 'runs', runs: batch })) await send({ kind: 'end' });
 }

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { MOST_ROWS } from '../../src/feedback/dataset.js';
 import { makeModel, type TrainingJob } from '../../src/feedback/model-maker.js';
 import { type TrainEvent, type TrainOptions, trainCandidate } from '../../src/feedback/train.js';
 import { runTraining, type TrainingMessage } from '../../src/feedback/training-run.js';
@@ -279,6 +280,51 @@ it('a training that has used up its time ends with the best it has', async () =>
   expect(model.evidence.keptEpoch).toBe(losses.indexOf(Math.min(...losses)) + 1);
   registry.close();
 });
+
+it('a training on as many rows as a dataset keeps takes less than 400 MB', async () => {
+  const some = madeRuns({ seed: 2, sources: 50, runsPerSource: 4, samples: 60 });
+  function* many(): Generator<Run> {
+    // 24 rows each: 48,000 of them for 40,000 places.
+    for (let i = 0; i < 2_000; i++) {
+      const round = Math.floor(i / some.length);
+      const made = some[i % some.length]!;
+      const startedMs = some[0]!.startedMs + i * 600_000;
+      yield { ...made, id: `${made.id}-${round}`, source: `${made.source}-${round}`, startedMs };
+    }
+  }
+  let pid = 0;
+  let peakMb = 0;
+  let rows = 0;
+  const training = run({
+    runs: many(),
+    job: { ...JOB, maxEpochs: 2 },
+    onProcess: (child) => {
+      pid = child ?? pid;
+    },
+  });
+  // The high-water mark stands until the process is gone.
+  const watch = setInterval(() => {
+    peakMb = Math.max(peakMb, peakOf(pid));
+  }, 50);
+  for await (const message of training) {
+    peakMb = Math.max(peakMb, peakOf(pid));
+    if (message.kind !== 'data') continue;
+    const { training: own, validation, test } = message.data;
+    rows = own.rows + validation.rows + test.rows;
+  }
+  clearInterval(watch);
+  expect(rows).toBe(MOST_ROWS);
+  expect(peakMb).toBeGreaterThan(100);
+  expect(peakMb).toBeLessThan(400);
+});
+
+function peakOf(pid: number): number {
+  try {
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+  } catch {
+    return 0;
+  }
+}
 
 function run(change: Partial<Parameters<typeof runTraining>[0]> = {}) {
   return runTraining({
