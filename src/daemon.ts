@@ -247,6 +247,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       }),
       housekeeping: () => topology.housekeeping,
       schedulableCpus: () => topology.schedulable.length,
+      onStep: (kind) => metrics.modelStep(kind),
       onTrainer: (pid) => monitor.background(pid === undefined ? undefined : named(addon, pid)),
     });
     const learn = (run: Run) => {

@@ -11,6 +11,7 @@ import type { Log } from '../lib/log.js';
 import type { ModelInfo, TrainCall, TrainingProgress } from '../rpc/control.js';
 import type { HorizonObserved } from './channel-record.js';
 import { ModelLife } from './model-life.js';
+import type { StepKind } from './model-step.js';
 import type { HostGlance } from './schedule.js';
 import { type Candidate, DEFAULT_EPOCHS, isTraining, trainCandidate } from './train.js';
 import { TrainingSchedule } from './training-schedule.js';
@@ -27,6 +28,7 @@ export interface LearningOptions {
   readonly housekeeping: () => readonly number[];
   readonly schedulableCpus: () => number;
   readonly log: Log;
+  readonly onStep?: (kind: StepKind) => void;
   /** The training process, while there is one. */
   readonly onTrainer?: (pid: number | undefined) => void;
   /** For tests: the compiled trainer-child.js. */

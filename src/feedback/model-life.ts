@@ -15,7 +15,7 @@ import { Trials } from './trials.js';
 
 export type ModelLifeOptions = Pick<
   LearningOptions,
-  'directory' | 'registry' | 'forecaster' | 'clock' | 'config' | 'schedulableCpus' | 'log'
+  'directory' | 'registry' | 'forecaster' | 'clock' | 'config' | 'schedulableCpus' | 'log' | 'onStep'
 >;
 
 export type NextStep = 'promoted' | 'shadow' | 'none';
@@ -146,6 +146,7 @@ export class ModelLife {
     const step: ModelStep = { atMs: clock.nowMs(), ...entry, reason: entry.reason.slice(0, 1000) };
     this.#steps.push(step);
     if (this.#steps.length > MOST_STEPS) this.#steps.shift();
+    this.#options.onStep?.(step.kind);
     log.info({ part: 'models', step: step.kind, model: step.model, by: step.by }, step.reason);
     try {
       await this.#stepFile.append([step]);

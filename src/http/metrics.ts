@@ -26,6 +26,8 @@ export interface Metrics {
   reserved(seconds: number): void;
   forecast(source: ForecastSource): void;
   repairedThreads(count: number): void;
+  /** A step in the life of the models: "trained", "promoted", "rolled_back", ... */
+  modelStep(kind: string): void;
   missedTicks(count: number): void;
   droppedSamples(count: number): void;
   call(call: { method: string; code: string; seconds: number }): void;
@@ -52,6 +54,12 @@ export function createMetrics(registry: Registry, source: GaugeSource, version: 
     name: 'corecast_forecasts_total',
     help: 'Forecasts by the step of the fallback chain that made them',
     labelNames: ['source'],
+    registers,
+  });
+  const modelSteps = new Counter({
+    name: 'corecast_model_steps_total',
+    help: 'Trainings, trials, promotions and rollbacks of models since the start; `corecast models history` tells why',
+    labelNames: ['step'],
     registers,
   });
   const repaired = new Counter({
@@ -90,6 +98,7 @@ export function createMetrics(registry: Registry, source: GaugeSource, version: 
     reserved: (seconds) => reserve.observe(seconds),
     forecast: (from) => forecasts.inc({ source: from }),
     repairedThreads: (count) => repaired.inc(count),
+    modelStep: (step) => modelSteps.inc({ step }),
     missedTicks: (count) => missed.inc(count),
     droppedSamples: (count) => dropped.inc(count),
     call: ({ method, code, seconds }) => {

@@ -215,6 +215,7 @@ describe('metrics', () => {
     metrics.reserved(0.004);
     metrics.forecast('lstm');
     metrics.repairedThreads(3);
+    metrics.modelStep('promoted');
     metrics.missedTicks(1);
     metrics.droppedSamples(5);
     metrics.call({ method: 'Reserve', code: 'OK', seconds: 0.01 });
@@ -238,6 +239,7 @@ describe('metrics', () => {
       'corecast_drift_alarms_total{action="widened"} 3',
       'corecast_drift_alarms_total{action="left_out"} 1',
       'corecast_repaired_threads_total 3',
+      'corecast_model_steps_total{step="promoted"} 1',
       'corecast_monitor_missed_ticks_total 1',
       'corecast_history_dropped_samples_total 5',
       'corecast_model_info{id="m1",origin="baseline"} 1',
