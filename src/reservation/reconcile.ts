@@ -95,7 +95,7 @@ async function write(
   step: LeaseStep,
   reason: string,
   event: string,
-  { reservation: { state } }: LedgerRecord,
+  { reservation: { state, token } }: LedgerRecord,
 ): Promise<string[]> {
   const set = { restarting: false };
   try {
@@ -103,7 +103,9 @@ async function write(
     return [`reservation ${id}: ${state} is now ${after.reservation.state}: ${reason}`];
   } catch (error) {
     lifetimes.retry(id, async (now) => {
-      if (now.reservation.state === state) await book.step(id, step, { reason, event, set });
+      // Whoever attached since has a newer token; what was decided of the process before does not concern it.
+      if (now.reservation.state !== state || now.reservation.token !== token) return;
+      await book.step(id, step, { reason, event, set });
     });
     return [`reservation ${id}: ${state}, ${reason}; that could not be written yet: ${messageOf(error)}`];
   }
