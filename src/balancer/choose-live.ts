@@ -1,5 +1,11 @@
 import type { Forecast } from '../forecast/forecast.js';
-import { largestOnEmptyHost, type OccupancyIndex, place, type Unplaced } from '../reservation/allocator.js';
+import {
+  fitsEmptyHost,
+  largestOnEmptyHost,
+  type OccupancyIndex,
+  place,
+  type Unplaced,
+} from '../reservation/allocator.js';
 import type { Check, Choice, DecideInput } from './decide.js';
 import { demandOf, spread, withHeadroom } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
@@ -64,8 +70,7 @@ function noPlace(
   refused: Unplaced,
 ): Check {
   const fewest = realTime[0]!;
-  const empty = index.emptied();
-  const possible = realTime.some((candidate) => place(empty, allocation(input, candidate)).ok);
+  const possible = realTime.some((candidate) => fitsEmptyHost(index, allocation(input, candidate)));
   if (!possible) return { reason: tooLarge(input, index, fewest), possible };
   const shortfall = refused.explain();
   const short = fewest.milli > index.freeMilli;

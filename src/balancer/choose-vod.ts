@@ -1,5 +1,11 @@
 import type { Forecast } from '../forecast/forecast.js';
-import { type OccupancyIndex, type Placement, place, type Unplaced } from '../reservation/allocator.js';
+import {
+  fitsEmptyHost,
+  type OccupancyIndex,
+  type Placement,
+  place,
+  type Unplaced,
+} from '../reservation/allocator.js';
 import type { Check, Choice, DecideInput } from './decide.js';
 import { demandOf } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
@@ -57,7 +63,7 @@ function usable({ forecasts, request }: DecideInput): readonly Forecast[] {
 
 function noPlace(input: DecideInput, index: OccupancyIndex, least: Forecast, refused: Unplaced): Choice {
   const milli = least.cpuCount * CPU_MILLI;
-  const possible = place(index.emptied(), wholeCpus(input, least)).ok;
+  const possible = fitsEmptyHost(index, wholeCpus(input, least));
   const shortfall = refused.explain();
   const short = milli > index.freeMilli;
   const text = possible

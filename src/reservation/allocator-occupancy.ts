@@ -28,8 +28,8 @@ export class OccupancyIndex implements Occupancy {
   /** Sum of all cores' capacities: what the empty host offers. */
   readonly capacityMilli: number;
   /** Schedulable CPUs of the widest core, and the largest capacity of a core. */
-  readonly #mostCpus: number;
-  readonly #mostCapacity: number;
+  readonly mostCpus: number;
+  readonly mostCapacity: number;
   #freeMilli = 0;
   #reservedMilli = 0;
   readonly #milli = new Map<number, number>();
@@ -63,8 +63,8 @@ export class OccupancyIndex implements Occupancy {
       this.#refresh(core);
     }
     this.capacityMilli = capacityMilli;
-    this.#mostCpus = mostCpus;
-    this.#mostCapacity = this.capacity.reduce((a, b) => Math.max(a, b), 1);
+    this.mostCpus = mostCpus;
+    this.mostCapacity = this.capacity.reduce((a, b) => Math.max(a, b), 1);
   }
 
   static of(topology: Topology, occupancy: Occupancy, smtCoreMilli: number): OccupancyIndex {
@@ -115,14 +115,9 @@ export class OccupancyIndex implements Occupancy {
     let alone = 0;
     for (const share of shares) {
       milli += share;
-      if (share * 2 > this.#mostCapacity) alone++;
+      if (share * 2 > this.mostCapacity) alone++;
     }
-    return Math.max(
-      1,
-      alone,
-      Math.ceil(shares.length / this.#mostCpus),
-      Math.ceil(milli / this.#mostCapacity),
-    );
+    return Math.max(1, alone, Math.ceil(shares.length / this.mostCpus), Math.ceil(milli / this.mostCapacity));
   }
 
   /** Adds one reservation. */

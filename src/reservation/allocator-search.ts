@@ -269,7 +269,10 @@ export class PlaceSearch {
 const PREFERENCE_WEIGHT = 16 * HOLDS_RADIX * ROOM_RADIX * FREE_RADIX * SLOT_RADIX;
 
 function wholeCoreRoom(occupancy: OccupancyIndex): Int32Array {
-  return occupancy.room.map((room, core) =>
-    occupancy.host.whole[core] === 1 && room === occupancy.capacity[core] ? room : 0,
-  );
+  const { host, room, capacity } = occupancy;
+  const whole = room.slice();
+  for (let core = 0; core < whole.length; core++) {
+    if (host.whole[core] === 0 || whole[core] !== capacity[core]) whole[core] = 0;
+  }
+  return whole;
 }

@@ -109,13 +109,9 @@ function largestOf(counts: Int32Array, count: number): number[] {
 /** Empty cores that the request fills, less those there are. */
 function coresMissing(occupancy: OccupancyIndex, search: PlaceSearch, shares: readonly number[]): number {
   const { host } = occupancy;
-  const freeCores = host.allCores.filter((core) => search.roomOf(core) > 0);
-  const widest = occupancy.capacity.reduce((a, b) => Math.max(a, b), 0);
-  const perCore = Math.max(
-    1,
-    ...Array.from(host.siblings, (_, c) => host.firstSlot[c + 1]! - host.firstSlot[c]!),
-  );
-  return Math.max(1, coresFor(shares, widest, perCore) - freeCores.length);
+  let freeCores = 0;
+  for (let core = 0; core < host.siblings.length; core++) if (search.roomOf(core) > 0) freeCores++;
+  return Math.max(1, coresFor(shares, occupancy.mostCapacity, occupancy.mostCpus) - freeCores);
 }
 
 /** Fewest empty cores of this capacity that hold the shares: largest first, each filled with the largest that still fit. */

@@ -63,7 +63,7 @@ const SMALL_HOST_SLOTS = 16;
 const THOROUGH_BUDGET = 2_000;
 const REFINE_BUDGET = 32;
 /** On a large host: cores × shares that are still looked at once there is a placement. */
-const FURTHER_LOOKS = 4_096;
+const FURTHER_LOOKS = 1_024;
 
 /** `occupancy` may be any Occupancy; an OccupancyIndex of this topology and smtCoreMilli saves the work of indexing. */
 export function allocate(
@@ -95,15 +95,26 @@ export function place(index: OccupancyIndex, request: AllocationRequest): Placem
   let proved = true;
   const milli = shares.reduce((a, b) => a + b, 0);
   if (milli <= index.freeMilli && search.mayFitCells(index.host.allCells)) {
-    lookByPreference(index, search, shares, preferred);
-    const mayBeElsewhere = search.best === undefined && search.mayFit(everywhere);
-    if (mayBeElsewhere && !search.run(everywhere, shares.length, 'bestFit')) {
+    const hopeless = !lookByPreference(index, search, shares, preferred);
+    const done = hopeless || search.best !== undefined;
+    if (!done && !search.run(everywhere, shares.length, 'bestFit')) {
       proved = lookEverywhere(index, search, shares);
     }
   }
   const placement = placementOf(index, search, shares, request);
   if (placement !== undefined) return placement;
   return { ok: false, explain: () => explainShortfall(index, search, shares, request.exclusive, proved) };
+}
+
+/** Whether the empty host could hold it: for a refusal, which says whether waiting helps. */
+export function fitsEmptyHost(index: OccupancyIndex, request: AllocationRequest): boolean {
+  const empty = index.emptied();
+  const shares = sortedShares(request.sharesMilli);
+  const search = new PlaceSearch(empty, shares, { wholeCores: request.exclusive });
+  // Most requests fit one cell of an empty host, any will do; what does not is looked for in earnest.
+  const cell = empty.host.allCells.find((one) => search.mayFitCells([one]));
+  const cores = cell === undefined ? [] : empty.host.cells[cell]!.cores;
+  return search.run(cores, shares.length, 'bestFit') || place(empty, request).ok;
 }
 
 /** Resizes or moves a channel: `occupancyWithoutSelf` must not hold its present CPUs. Prefers to stay. */
@@ -164,15 +175,17 @@ function preferredSlots(index: OccupancyIndex, cpus: readonly number[]): Set<num
   return new Set(slots.filter((slot) => slot !== undefined));
 }
 
+/** False when nothing was found and nothing can be. */
 function lookByPreference(
   index: OccupancyIndex,
   search: PlaceSearch,
   shares: readonly number[],
   preferred: ReadonlySet<number>,
-): void {
+): boolean {
   const thorough = index.free.length <= SMALL_HOST_SLOTS;
   const budget = thorough ? THOROUGH_BUDGET : shares.length + 4;
   let bestPlace: Place | undefined;
+  let possible: boolean | undefined;
   let looks = 0;
   const lookIn = (places: Iterable<Place>) => {
     for (const place of places) {
@@ -188,9 +201,13 @@ function lookByPreference(
   for (const level of placeLevels(index, need, (cells) => search.mayFitCells(cells))) {
     lookIn(level);
     if (search.best !== undefined) break;
+    // Most requests that fail do so by this: asked once, before places are put together that cannot hold it either.
+    possible ??= search.mayFit(index.host.allCores);
+    if (!possible) return false;
   }
   if (!thorough && bestPlace !== undefined && !isIdeal(index, search, shares))
     search.run(bestPlace, REFINE_BUDGET);
+  return true;
 }
 
 /** The exact search over the whole host. False when its budget ended before it could tell. */
