@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Epoch__Output } from '../../rpc/generated/corecast/v1/Epoch.js';
-import { type Dot, type EncoderError, ORIGINS, type Share } from './summary.js';
+import { type Dot, type EncoderError, ORIGINS, type Origin, type Share } from './summary.js';
 
 /*
  * Each plot is one <svg> (with its legend, a <figure>), drawn here and carried in the page: no script runs there. Hovering
@@ -69,7 +69,7 @@ export function coverageBySpan(shares: readonly Share[], spans: readonly string[
       percent: true,
       grid: true,
     },
-    color: { legend: true, domain: [...ORIGINS], range: ORIGIN_COLOURS },
+    color: { legend: true, ...coloursOf(shares) },
     marks: [
       Plot.ruleY([0.9], { stroke: 'currentColor', strokeDasharray: '5 4' }),
       Plot.ruleX(shares as Share[], {
@@ -117,7 +117,7 @@ export function errorByEncoder(errors: readonly EncoderError[]): string {
     },
     y: { axis: null, domain: origins },
     fy: { label: null, domain: encoders, padding: 0.2 },
-    color: { legend: true, domain: [...ORIGINS], range: ORIGIN_COLOURS },
+    color: { legend: true, ...coloursOf(errors) },
     marks: [
       Plot.barX(errors as EncoderError[], {
         x: 'mapePercent',
@@ -180,6 +180,12 @@ function draw(options: Plot.PlotOptions): string {
     document,
   } as Plot.PlotOptions);
   return drawn.outerHTML;
+}
+
+/** An origin has its colour whether or not the other is there. */
+function coloursOf(shown: readonly { readonly origin: Origin }[]): { domain: Origin[]; range: string[] } {
+  const domain = ORIGINS.filter((origin) => shown.some((each) => each.origin === origin));
+  return { domain, range: domain.map((origin) => ORIGIN_COLOURS[ORIGINS.indexOf(origin)]!) };
 }
 
 /** 1, 2 and 5 of each decade. */
