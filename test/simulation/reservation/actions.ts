@@ -18,6 +18,7 @@ const ACTIONS: readonly (readonly [weight: number, action: Action])[] = [
   [2, closeSession],
   [4, endProcess],
   [1, holderDies],
+  [1, hangUp],
   [2, cloneThread],
   [1, foreignTaskset],
   [1, strangerStarts],
@@ -117,7 +118,15 @@ function holderDies(scenario: Scenario): void {
   scenario.say(`${holder.name} dies`);
   holder.gone = true;
   if (scenario.chance.hits(0.5)) holder.closeSession();
+  if (scenario.chance.hits(0.5)) holder.line.hangUp();
   if (scenario.chance.hits(0.5) && holder.process !== undefined) scenario.kernel.exit(holder.process);
+}
+
+function hangUp(scenario: Scenario): void {
+  const holder = scenario.chance.of(scenario.holders);
+  if (holder === undefined) return;
+  scenario.say(`${holder.name} hangs up`);
+  holder.line.hangUp();
 }
 
 function cloneThread(scenario: Scenario): void {

@@ -29,6 +29,8 @@ export class Holder {
   readonly tokens: number[] = [];
   process: SimulatedProcess | undefined;
   session: { readonly life: Life; readonly handle: SessionHandle } | undefined;
+  /** Its connection, while it waits for the answer to Reserve. */
+  readonly line = new Line();
   /** It does nothing any more, and says nothing. */
   gone = false;
   readonly calls: Call[] = [];
@@ -46,8 +48,7 @@ export class Holder {
 
   reserve(): Call {
     return this.#call('Reserve', this.request.idempotencyKey, 0, async ({ reservations }) => {
-      // Its own controller: one that all calls share would keep the listeners of those that a kill left unanswered.
-      const { signal } = new AbortController();
+      const signal = this.line as unknown as AbortSignal;
       return (await reservations.reserve(this.request, this.peer, signal)).reservation;
     });
   }
@@ -101,6 +102,25 @@ export class Holder {
     const call = { what, holder: this, key, token, run, took, deliveries: 0 };
     this.calls.push(call);
     return call;
+  }
+}
+
+/** The part of an AbortSignal that Reserve listens to, at a tenth of the cost. */
+export class Line {
+  aborted = false;
+  readonly #listeners = new Set<() => void>();
+
+  addEventListener(_: 'abort', listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_: 'abort', listener: () => void): void {
+    this.#listeners.delete(listener);
+  }
+
+  hangUp(): void {
+    this.aborted = true;
+    for (const listener of [...this.#listeners]) listener();
   }
 }
 

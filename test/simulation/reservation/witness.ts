@@ -29,7 +29,7 @@ export class Witness {
   /** What the daemon was told is durable, by id. */
   #durable = new Map<string, LedgerRecord>();
   /** Changed since memory was last compared. */
-  #unseen = new Set<string>();
+  readonly #unseen = new Map<string, string | undefined>();
   /** The newest token that a caller was told, by id: every reservation that was acknowledged. */
   readonly #acknowledged = new Map<string, number>();
   readonly #releaseAsked = new Set<string>();
@@ -46,6 +46,8 @@ export class Witness {
   /** A daemon has read what the disk holds. */
   opened(): void {
     this.#durable = recordsOn(this.#host);
+    this.#unseen.clear();
+    for (const { reservation } of this.#durable.values()) this.#remember(reservation);
     for (const [id, token] of this.#acknowledged) {
       const record = this.#durable.get(id);
       if (record === undefined) {
@@ -81,9 +83,13 @@ export class Witness {
     this.#acknowledged.set(id, Math.max(token, this.#newestToken(id)));
   }
 
-  /** Whether a call carries a token that was superseded, as far as any caller was told. A retry of Attach is exempt. */
-  isStale({ what, holder: { id }, token, deliveries }: Call): boolean {
+  /**
+   * Whether a call carries a token that was superseded, as far as any caller was told. A retry of Attach is exempt, and
+   * so is a heartbeat in an open session: only opening one takes a token.
+   */
+  isStale({ what, holder: { id, session }, token, deliveries }: Call, life: Life): boolean {
     if (what === 'Reserve' || (what === 'Attach' && deliveries > 1)) return false;
+    if (what === 'Session' && session?.life === life) return false;
     return token < this.#newestToken(id);
   }
 
@@ -95,9 +101,8 @@ export class Witness {
   /** Nothing is under way in this turn: memory must be what was written, and nothing promised twice. */
   atRest({ ledger, reservations, life }: Serving): void {
     if (life.dead || this.#unseen.size === 0) return;
-    for (const id of this.#unseen) {
+    for (const [id, durable] of this.#unseen) {
       const memory = JSON.stringify(ledger.get(id));
-      const durable = JSON.stringify(this.#durable.get(id));
       if (memory !== durable)
         this.#violated(`reservation ${id} is ${memory} in memory and ${durable} on the disk`);
     }
@@ -163,19 +168,20 @@ export class Witness {
       if (!operation.key.startsWith(RECORD_PREFIX)) continue;
       const id = operation.key.slice(RECORD_PREFIX.length);
       const before = this.#durable.get(id)?.reservation;
-      this.#unseen.add(id);
       if (operation.type === 'del') {
         if (before !== undefined && !hasEnded(before.state))
           this.#violated(`reservation ${id} was removed as ${before.state}`);
         this.#durable.delete(id);
+        this.#unseen.set(id, undefined);
         this.#removed.add(id);
         continue;
       }
-      const record = (JSON.parse(operation.value) as { body: LedgerRecord }).body;
+      const text = bodyOf(operation.value);
+      const record = JSON.parse(text) as LedgerRecord;
       this.#durable.set(id, record);
+      this.#unseen.set(id, text);
       this.#stepped(before, record.reservation);
-      const process = this.#processOf(record.reservation);
-      if (process !== undefined) this.#attached.set(process, id);
+      this.#remember(record.reservation);
     }
     this.#capacity();
   }
@@ -242,22 +248,28 @@ export class Witness {
   #pinned({ dead }: Life, process: SimulatedProcess, cpus: readonly number[]): void {
     if (dead) return;
     const { pid, startTicks } = process;
-    const schedulable = this.#host.machine.topology.schedulable;
     const holders = [...this.#durable.values()].filter(({ reservation }) => reservation.process?.pid === pid);
     const own = holders.find(({ reservation }) => reservation.process!.startTicks === startTicks);
-    if (sameCpus(cpus, schedulable) && this.#attached.has(process)) return;
-    if (own === undefined) {
+    if (own === undefined && !this.#attached.has(process)) {
       this.#violated(
         `process ${pid}, started at tick ${startTicks}, is nobody's and was pinned to CPUs ${cpus}`,
       );
       return;
     }
-    const allowed = new Set(own.reservation.cpus.map(({ cpu }) => cpu));
+    // Whoever outlives its reservation may go everywhere.
+    const { schedulable } = this.#host.machine.topology;
+    if (sameCpus(cpus, schedulable)) return;
+    const allowed = new Set(own?.reservation.cpus.map(({ cpu }) => cpu) ?? schedulable);
     // The first half of a move: what it has and what it is to have.
     for (const mask of process.threads.values()) for (const cpu of mask) allowed.add(cpu);
     if (!cpus.every((cpu) => allowed.has(cpu))) {
       this.#violated(`process ${pid} was pinned to CPUs ${cpus} before the ledger had them`);
     }
+  }
+
+  #remember(reservation: Reservation): void {
+    const process = this.#processOf(reservation);
+    if (process !== undefined) this.#attached.set(process, reservation.id);
   }
 
   #processOf({ process }: Reservation): SimulatedProcess | undefined {
@@ -275,11 +287,16 @@ export class Witness {
   }
 }
 
+/** The record's text within its envelope (ledger-format.ts). */
+function bodyOf(value: string): string {
+  return value.slice(value.indexOf('"body":') + '"body":'.length, -1);
+}
+
 function recordsOn({ disk }: Host): Map<string, LedgerRecord> {
   const records = new Map<string, LedgerRecord>();
   for (const [key, value] of disk.content) {
     if (!key.startsWith(RECORD_PREFIX)) continue;
-    records.set(key.slice(RECORD_PREFIX.length), (JSON.parse(value) as { body: LedgerRecord }).body);
+    records.set(key.slice(RECORD_PREFIX.length), JSON.parse(bodyOf(value)) as LedgerRecord);
   }
   return records;
 }

@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { BREAKAGES } from './breakages.js';
+import { type Failure, runSeed, runSeeds } from './run-seed.js';
+
+/** A million: npm run -s bench -- crash --seeds 1000000. */
+const SEEDS = 10_000;
+
+it(`keeps every promise over ${SEEDS} seeds of faults and kills`, { timeout: 300_000 }, async () => {
+  const { seeds, failures } = await runSeeds(1, SEEDS, { directory: emptyDirectory() });
+  expect(failures.map(replay)).toEqual([]);
+  expect(seeds).toBe(SEEDS);
+});
+
+it.each(Object.entries(BREAKAGES))('notices when %s', { timeout: 120_000 }, async (_, boundaries) => {
+  const directory = emptyDirectory();
+  const { failures } = await runSeeds(1, 500, { directory, boundaries, mostFailures: 1 });
+  expect(failures.length).toBeGreaterThan(0);
+});
+
+it('does the same again for the same seed', async () => {
+  const directory = emptyDirectory();
+  const traceOf = async (seed: number) => {
+    const lines: string[] = [];
+    await runSeed(seed, { directory, say: (line) => lines.push(line) });
+    return lines;
+  };
+  const [first, second, other] = [await traceOf(7), await traceOf(7), await traceOf(8)];
+  expect(first.length).toBeGreaterThan(30);
+  expect(second).toEqual(first);
+  expect(other).not.toEqual(first);
+});
+
+function replay({ seed, violations }: Failure): string {
+  return `npm run -s bench -- crash --replay ${seed}: ${violations[0]}`;
+}
+
+function emptyDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'corecast-crash-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
