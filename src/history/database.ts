@@ -20,6 +20,13 @@ const KEPT_ASIDE = 2;
 const ROOM_TO_OPEN_BYTES = 8 * 1024 * 1024;
 const REOPEN_EVERY_MS = 5_000;
 
+/** Writes that wait for the one under way: they go together. */
+interface Group {
+  readonly operations: Operation[];
+  sync: boolean;
+  readonly done: Promise<void>;
+}
+
 /**
  * One LevelDB directory, made to outlive a full disk and damage. After a failed write LevelDB's log is torn at its end,
  * and what it takes after that would not be found again, so nothing is written before it was opened anew; before that
@@ -38,6 +45,7 @@ export class HistoryDatabase {
   #closed = false;
   #nextReopenMs = 0;
   #writes: Promise<unknown> = Promise.resolve();
+  #next: Group | undefined;
 
   private constructor(dir: string, clock: Clock, log: Log) {
     this.#dir = dir;
@@ -60,9 +68,10 @@ export class HistoryDatabase {
 
   /** Applies all or nothing; survives the end of this process, and that of the machine when `sync`. Throws STORE_FAILED. */
   write(operations: readonly Operation[], sync = false): Promise<void> {
-    const result = this.#writes.then(() => this.#write(operations, sync));
-    this.#writes = result.catch(() => {});
-    return result;
+    this.#next ??= this.#openGroup();
+    for (const operation of operations) this.#next.operations.push(operation);
+    this.#next.sync ||= sync;
+    return this.#next.done;
   }
 
   async sizeBytes(): Promise<number> {
@@ -82,6 +91,16 @@ export class HistoryDatabase {
     this.#closed = true;
     await this.#level?.close();
     this.#level = undefined;
+  }
+
+  #openGroup(): Group {
+    const begin = (): Promise<void> => {
+      if (this.#next === group) this.#next = undefined;
+      return this.#write(group.operations, group.sync);
+    };
+    const group: Group = { operations: [], sync: false, done: this.#writes.then(begin) };
+    this.#writes = group.done.catch(() => {});
+    return group;
   }
 
   get #location(): string {
@@ -161,6 +180,8 @@ export class HistoryDatabase {
 
   /** For damage that only a reader of the records can see. */
   replaceDamaged(why: string): Promise<void> {
+    // What comes from here on goes into the fresh one.
+    this.#next = undefined;
     const result = this.#writes.then(() => this.#setAside({ why }));
     this.#writes = result.catch(() => {});
     return result;

@@ -22,6 +22,8 @@ export class Documents {
   damaged = 0;
   readonly #database: HistoryDatabase;
   readonly #log: Log;
+  /** Decisions whose write is under way, oldest first: who asks meanwhile is told. */
+  readonly #arriving = new Set<Decision>();
 
   constructor(database: HistoryDatabase, log: Log) {
     this.#database = database;
@@ -30,23 +32,29 @@ export class Documents {
 
   async putDecision(decision: Decision): Promise<void> {
     requireName('decision.id', decision.id);
-    const before = await this.#get<number>(textKey(SECTION.decisionById, decision.id));
-    const operations: Operation[] = [];
-    if (before !== undefined && before !== decision.atMs)
-      operations.push({ type: 'del', key: orderedKey(SECTION.decision, before, decision.id) });
-    operations.push(
+    // An id belongs to one time: what is kept again with it takes its place.
+    const operations: Operation[] = [
       put(orderedKey(SECTION.decision, decision.atMs, decision.id), decision, 'decision'),
       put(textKey(SECTION.decisionById, decision.id), decision.atMs, 'decision'),
-    );
+    ];
     if (decision.reservationId !== '') {
       requireName('decision.reservationId', decision.reservationId);
       const entry: DecisionEntry = { atMs: decision.atMs, id: decision.id };
       operations.push(put(textKey(SECTION.decisionByReservation, decision.reservationId), entry, 'decision'));
     }
-    await this.#database.write(operations);
+    this.#arriving.add(decision);
+    try {
+      await this.#database.write(operations);
+    } finally {
+      this.#arriving.delete(decision);
+    }
   }
 
   async decision(by: { decisionId: string } | { reservationId: string }): Promise<Decision | undefined> {
+    const arriving = [...this.#arriving].findLast((one) =>
+      'decisionId' in by ? one.id === by.decisionId : one.reservationId === by.reservationId,
+    );
+    if (arriving !== undefined) return arriving;
     if ('decisionId' in by) {
       const atMs = await this.#get<number>(textKey(SECTION.decisionById, by.decisionId));
       return atMs === undefined ? undefined : this.#get(orderedKey(SECTION.decision, atMs, by.decisionId));

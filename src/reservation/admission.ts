@@ -20,11 +20,15 @@ export interface Place {
   readonly queued: number;
 }
 
+/** Decisions on their way into the history that no answer waits for. */
+const MOST_BEING_KEPT = 256;
+
 /** Brings what the balancer decides on together, and makes its verdict a decision that is kept. */
 export class Admission {
   readonly #deps: ReservationDeps;
   readonly #book: Book;
   readonly #soonestEndMs: () => number | undefined;
+  #beingKept = 0;
 
   constructor(deps: ReservationDeps, book: Book, soonestEndMs: () => number | undefined) {
     this.#deps = deps;
@@ -88,6 +92,13 @@ export class Admission {
       retryAfterMs: verdict.retryAfterMs,
       reservationId,
     };
+  }
+
+  /** keep() without waiting, as long as the history keeps up: nobody's answer hangs on an explanation. */
+  async keepMeanwhile(decision: Decision): Promise<void> {
+    this.#beingKept++;
+    const kept = this.keep(decision).finally(() => this.#beingKept--);
+    if (this.#beingKept > MOST_BEING_KEPT) await kept;
   }
 
   /** The decision is explained later; that the history cannot take it stops no channel. */

@@ -11,7 +11,7 @@ import type { WaitingRoom } from './waiting-room.js';
 
 /**
  * Reserve. The forecast is made first, because it is slow; what follows until the CPUs are promised is one turn of the
- * event loop, so that nobody decides in between. Then: write with sync, keep the decision, answer.
+ * event loop, so that nobody decides in between. Then: write with sync, answer. The history gets the decision meanwhile.
  */
 export class Reserving {
   readonly #deps: ReservationDeps;
@@ -71,7 +71,7 @@ export class Reserving {
     const outcome = verdict.fits ? 'ACCEPTED' : 'REFUSED';
     const decision = this.#admission.decision(call, forecasts, verdict, outcome, verdict.fits ? id : '');
     if (!verdict.fits) {
-      await this.#admission.keep(decision);
+      await this.#admission.keepMeanwhile(decision);
       throw refusal(decision, 'refused');
     }
     const reason = 'reserved; waiting for its start';
@@ -92,7 +92,7 @@ export class Reserving {
       event: 'reserved',
       answer: (after) => acceptedAnswer(name, after, decision),
     });
-    await this.#admission.keep(decision);
+    await this.#admission.keepMeanwhile(decision);
     return { reservation, decision };
   }
 }

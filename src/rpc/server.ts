@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
@@ -54,6 +55,8 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
   const { config, log } = parts;
   const tcp = loopbackAddress('daemon.tcp_address', config.daemon.tcp_address);
   const stopping = new AbortController();
+  // One listener for each call under way.
+  setMaxListeners(0, stopping.signal);
   const server = new Server({
     'grpc.max_receive_message_length': config.limits.message_bytes,
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION,
