@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { signatureOf } from './ugc.mjs';
 
 const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
-const { epochsFor, fitNetwork } = await import(`${dist}/feedback/fit.js`);
+const { epochsFor } = await import(`${dist}/feedback/fit.js`);
+const { fitMembers } = await import(`${dist}/feedback/fit-members.js`);
 const { absentInputs, wordInputs } = await import(`${dist}/feedback/input-dropout.js`);
 const { createTrainer } = await import(`${dist}/feedback/lstm-addon.js`);
 const { normalisationOf, pack } = await import(`${dist}/feedback/normalisation.js`);
@@ -25,6 +26,8 @@ const { networkShape, OUTPUTS, SEQUENCE_FEATURES, TARGETS } = await import(`${di
 const { wordsOf } = await import(`${dist}/forecast/vocabulary.js`);
 
 const FOLDS = 4;
+/** As the baseline that ships (src/feedback/train-baseline.ts). */
+const MEMBERS = 3;
 const MOST_EPOCHS = 200;
 const PER_RUN = 64;
 /** A new channel: nothing of the host and of itself yet. */
@@ -41,7 +44,7 @@ export async function fitAndForecast(training, unseen, seed) {
   const weights = withBiases(final.weights, final.shape, biases);
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   const model = await openModel(...onnxOf(final, weights, vocabulary, seed));
-  const steps = epochsFor(rows.length, MOST_EPOCHS) * Math.ceil(rows.length / 64);
+  const steps = MEMBERS * epochsFor(rows.length, MOST_EPOCHS) * Math.ceil(rows.length / 64);
   return { ...(await forecast(model, rowsOf(unseen), vocabulary)), seconds, steps };
 }
 
@@ -98,7 +101,7 @@ function foldOfVideo(video) {
 async function fitOn(rows, validation, vocabulary, seed) {
   const shape = networkShape(staticFeatureNames(vocabulary).length);
   const normalisation = normalisationOf(rows);
-  const { weights } = await fitNetwork(pack(rows, normalisation), pack(validation, normalisation), {
+  const fit = await fitMembers(pack(rows, normalisation), pack(validation, normalisation), MEMBERS, {
     shape,
     seed,
     maxEpochs: MOST_EPOCHS,
@@ -110,7 +113,7 @@ async function fitOn(rows, validation, vocabulary, seed) {
       process.stderr.write(`  epoch ${epoch} of ${epochs}: loss ${validationLoss.toFixed(4)}\n`);
     },
   });
-  return { weights, shape, normalisation };
+  return { weights: fit.weights, shape: fit.shape, normalisation };
 }
 
 function onnxOf({ shape, normalisation }, weights, vocabulary, seed) {

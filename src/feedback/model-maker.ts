@@ -3,12 +3,13 @@ import { COST_TABLE_ID } from '../forecast/cost-table.js';
 import type { ModelEvidence } from '../forecast/evidence.js';
 import { staticFeatureNames } from '../forecast/features.js';
 import { HORIZONS } from '../forecast/forecast.js';
-import { type ModelCard, type ModelScore, networkShape } from '../forecast/network.js';
+import { type ModelCard, type ModelScore, type NetworkShape, networkShape } from '../forecast/network.js';
 import type { Vocabulary } from '../forecast/vocabulary.js';
 import type { Run } from '../history/records.js';
 import { CorecastError } from '../lib/errors.js';
 import { buildDataset, type Dataset } from './dataset.js';
-import { type EpochReport, type Fit, type FitState, fitNetwork } from './fit.js';
+import type { EpochReport, Fit, FitState } from './fit.js';
+import { fitMembers } from './fit-members.js';
 import { absentInputs, droppableInputs } from './input-dropout.js';
 import { answersOf, judgeIncumbent, judgeNetwork, methodOf } from './judge.js';
 import { weightsFromBytes, weightsToBytes } from './lstm-addon.js';
@@ -17,12 +18,14 @@ import { recordOfData, testEvidence } from './make-evidence.js';
 import { type Normalisation, normalisationOf, type Packed, pack } from './normalisation.js';
 import { writeOnnx } from './onnx-writer.js';
 import { isKnown } from './peers.js';
-import { carriedOver, nearCostTable, sameButWords, withoutConstants } from './start-weights.js';
+import { carriedOver, nearCostTable, withoutConstants } from './start-weights.js';
 import { vocabularyOf, withVocabulary } from './words.js';
 
 export interface TrainingJob {
   readonly seed: number;
   readonly maxEpochs: number;
+  /** Networks that are trained from different random weights and answer with their mean; 1 when absent. */
+  readonly members?: number;
   readonly origin: ModelCard['origin'];
   /** For the card. */
   readonly trainedMs: number;
@@ -92,9 +95,10 @@ export async function makeModel(
   const start = before?.start ?? fresh.name;
   const resumedAfter = before === undefined ? [] : [...before.resumedAfter, before.fit.epoch];
   const curve = [...(before?.curve ?? [])];
-  const result = await fitNetwork(
+  const result = await fitMembers(
     pack(dataset.training.rows, normalisation),
     pack(dataset.validation.rows, normalisation),
+    job.members ?? 1,
     {
       shape,
       seed: job.seed,
@@ -109,17 +113,18 @@ export async function makeModel(
       },
     },
   );
-  const weights = weightsToBytes(result.weights);
-  const id = modelId(weights, normalisation);
-  const onnx = writeOnnx(shape, result.weights, {
+  const weights = weightsToBytes(result.first);
+  const id = modelId(weightsToBytes(result.weights), normalisation);
+  const onnx = writeOnnx(result.shape, result.weights, {
     'corecast.model': id,
     'corecast.cost_table': COST_TABLE_ID,
   });
   const { rows } = dataset.test;
-  const answers = answersOf(rows, shape, normalisation, result.weights);
+  const answers = answersOf(rows, result.shape, normalisation, result.weights);
   const testRows = rows.filter(isKnown);
   const card = cardOf(job, dataset, normalisation, {
     id,
+    shape: result.shape,
     vocabulary,
     onnx,
     scores: judgeNetwork(dataset.training.rows, testRows, normalisation, methodOf(rows, answers)),
@@ -156,9 +161,9 @@ function cardOf(
   { origin, trainedMs, seed }: TrainingJob,
   dataset: Dataset,
   normalisation: Normalisation,
-  made: { id: string; vocabulary: Vocabulary; onnx: Uint8Array; scores: ModelScore[]; note: string },
+  made: Pick<ModelCard, 'id' | 'shape' | 'scores' | 'note'> & { vocabulary: Vocabulary; onnx: Uint8Array },
 ): ModelCard {
-  const { id, vocabulary, onnx, scores, note } = made;
+  const { id, shape, vocabulary, onnx, scores, note } = made;
   const names = staticFeatureNames(vocabulary);
   return {
     format: 1,
@@ -166,7 +171,7 @@ function cardOf(
     origin,
     trainedMs,
     seed,
-    shape: networkShape(names.length),
+    shape,
     staticFeatureNames: names,
     vocabulary,
     costTable: COST_TABLE_ID,
@@ -203,10 +208,11 @@ function modelId(weights: Uint8Array, { sequence, fixed }: Normalisation): strin
 
 function startFrom({ incumbent }: TrainingJob, names: readonly string[], normalisation: Normalisation) {
   const shape = networkShape(names.length);
-  const weights = incumbent?.weights && usableWeights(incumbent.weights, incumbent.card, names.length);
+  const weights = incumbent?.weights && usableWeights(incumbent.weights, incumbent.card);
   if (incumbent !== undefined && weights !== undefined) {
     const { card } = incumbent;
-    const warm = carriedOver(weights, card, names, normalisation);
+    const member = { ...card, shape: memberShape(card.shape) };
+    const warm = carriedOver(weights, member, names, normalisation);
     return { name: `the weights of ${card.id}`, prepare: () => warm };
   }
   return {
@@ -215,10 +221,14 @@ function startFrom({ incumbent }: TrainingJob, names: readonly string[], normali
   };
 }
 
+/** The weights file of a model of several members has one of them, to start from. */
+function memberShape({ staticFeatures }: NetworkShape): NetworkShape {
+  return networkShape(staticFeatures);
+}
+
 /** A damaged or foreign weights file means a cold start, no more. */
-function usableWeights(bytes: Uint8Array, { shape }: ModelCard, features: number): Float32Array | undefined {
-  if (!sameButWords(shape, networkShape(features))) return undefined;
-  if (bytes.byteLength !== 4 * lstmLayout(shape).size) return undefined;
+function usableWeights(bytes: Uint8Array, { shape }: ModelCard): Float32Array | undefined {
+  if (bytes.byteLength !== 4 * lstmLayout(memberShape(shape)).size) return undefined;
   const weights = weightsFromBytes(bytes);
   return weights.every(Number.isFinite) ? weights : undefined;
 }

@@ -6,11 +6,6 @@ export function sameShape(a: NetworkShape, b: NetworkShape): boolean {
   return (Object.keys(a) as (keyof NetworkShape)[]).every((key) => a[key] === b[key]);
 }
 
-/** Another vocabulary makes another shape, and no difference to what an earlier model can teach. */
-export function sameButWords(a: NetworkShape, b: NetworkShape): boolean {
-  return sameShape({ ...a, staticFeatures: b.staticFeatures }, b);
-}
-
 /**
  * The weights of an earlier model with the features and the normalisation of a new one. Features are told by their names;
  * those that the earlier model did not have count nothing yet.

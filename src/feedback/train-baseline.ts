@@ -23,6 +23,7 @@ const program = new Command('train-baseline')
   .argument('<outdir>', 'folder for model.onnx, model.json, weights.bin and evidence.json')
   .option('--seed <n>', 'seed of split, weights and shuffling', wholeNumber, 1)
   .option('--epochs <n>', 'most epochs; early stopping usually ends sooner', wholeNumber, 400)
+  .option('--members <n>', 'networks that answer with their mean', wholeNumber, 3)
   .option('--trained-ms <n>', 'date for the card, unix milliseconds; now when absent', wholeNumber)
   .action(trainBaseline);
 
@@ -36,11 +37,12 @@ try {
 async function trainBaseline(
   runsFile: string,
   outdir: string,
-  options: { seed: number; epochs: number; trainedMs?: number },
+  options: { seed: number; epochs: number; members: number; trainedMs?: number },
 ): Promise<void> {
   const job = {
     seed: options.seed,
     maxEpochs: options.epochs,
+    members: options.members,
     origin: 'baseline' as const,
     trainedMs: options.trainedMs ?? Date.now(),
   };
