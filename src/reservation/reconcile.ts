@@ -28,8 +28,8 @@ async function settle(
 ): Promise<string[]> {
   const { reservation } = record;
   const { id, state, process } = reservation;
-  const end = (step: LeaseStep, reason: string, event: string) =>
-    write(book, lifetimes, id, step, reason, event, record);
+  const end = (step: LeaseStep | (() => LeaseStep), reason: string, event: string) =>
+    write(book, lifetimes, id, typeof step === 'function' ? step : () => step, reason, event, record);
   if (state === 'QUEUED')
     return end({ step: 'expire' }, 'its caller is gone since the daemon stopped', 'expired');
   if (state === 'PENDING') {
@@ -41,8 +41,12 @@ async function settle(
   }
   if (process === undefined || !lives(deps, process)) {
     if (record.restarting && state === 'ACTIVE') {
-      const deadlineMs = deps.clock.nowMs() + record.startTimeoutMs;
-      return end({ step: 'restart', deadlineMs }, 'its process was being replaced', 'reserved');
+      // From the moment of the write: the wall clock may jump while the disk refuses.
+      const restart = () => ({
+        step: 'restart' as const,
+        deadlineMs: deps.clock.nowMs() + record.startTimeoutMs,
+      });
+      return end(restart, 'its process was being replaced', 'reserved');
     }
     return end({ step: 'release' }, `process ${process?.pid} ended while the daemon was away`, 'released');
   }
@@ -92,20 +96,20 @@ async function write(
   book: Book,
   lifetimes: Lifetimes,
   id: string,
-  step: LeaseStep,
+  stepNow: () => LeaseStep,
   reason: string,
   event: string,
   { reservation: { state, token } }: LedgerRecord,
 ): Promise<string[]> {
   const set = { restarting: false };
   try {
-    const after = await book.lock(id, () => book.step(id, step, { reason, event, set }));
+    const after = await book.lock(id, () => book.step(id, stepNow(), { reason, event, set }));
     return [`reservation ${id}: ${state} is now ${after.reservation.state}: ${reason}`];
   } catch (error) {
     lifetimes.retry(id, async (now) => {
       // Whoever attached since has a newer token; what was decided of the process before does not concern it.
       if (now.reservation.state !== state || now.reservation.token !== token) return;
-      await book.step(id, step, { reason, event, set });
+      await book.step(id, stepNow(), { reason, event, set });
     });
     return [`reservation ${id}: ${state}, ${reason}; that could not be written yet: ${messageOf(error)}`];
   }
