@@ -41,7 +41,10 @@ export const BREAKAGES: Readonly<Record<string, Boundaries>> = {
     },
   },
   'the kernel ignores masks': {
-    kernel: (calls) => ({ ...calls, setProcessAffinity: () => ({ threads: 1, changed: 0 }) }),
+    kernel: (calls) => {
+      const ignored = () => ({ threads: 1, changed: 0 });
+      return { ...calls, setProcessAffinity: ignored, confineProcess: ignored };
+    },
   },
   'exits are not seen': {
     kernel: (calls) => ({ ...calls, watchExit: () => ({ close: () => {} }) }),

@@ -68,6 +68,7 @@ export class Witness {
   /** The daemon answers: from here on nobody may take it back. `stale`: a newer token was acknowledged before. */
   answered(call: Call, reservation: Reservation, stale: boolean): void {
     const { id, token } = reservation;
+    if (call.what === 'Attach' && call.deliveries === 1) this.#confined(reservation);
     if (call.key !== '') {
       const text = JSON.stringify(reservation);
       if (call.first !== undefined && call.first !== text) {
@@ -276,6 +277,16 @@ export class Witness {
     if (process === undefined) return undefined;
     const found = this.#host.kernel.find(process.pid);
     return found?.startTicks === process.startTicks ? found : undefined;
+  }
+
+  /** Every thread of its process is on its CPUs. */
+  #confined(reservation: Reservation): void {
+    const { id, cpus } = reservation;
+    for (const [tid, mask] of this.#processOf(reservation)?.threads ?? []) {
+      const outside = mask.filter((cpu) => !cpus.some((share) => share.cpu === cpu));
+      if (outside.length > 0)
+        this.#violated(`thread ${tid} of ${id} may run on CPUs ${outside}, which it does not hold`);
+    }
   }
 
   #newestToken(id: string | undefined): number {

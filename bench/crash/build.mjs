@@ -1,0 +1,29 @@
+/** Compiles the simulator (test/simulation/reservation) and the sources it runs to plain JavaScript, below build/. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+
+export function buildSimulator() {
+  mkdirSync(join(ROOT, 'build'), { recursive: true });
+  const out = mkdtempSync(join(ROOT, 'build', 'crash-'));
+  const entry = 'test/simulation/reservation/run-seed';
+  writeFileSync(
+    join(out, 'tsconfig.json'),
+    JSON.stringify({
+      extends: join(ROOT, 'tsconfig.json'),
+      compilerOptions: { outDir: join(out, 'js'), rootDir: ROOT },
+      include: [],
+      files: [join(ROOT, `${entry}.ts`)],
+    }),
+  );
+  writeFileSync(join(out, 'package.json'), JSON.stringify({ type: 'module' }));
+  execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', out], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  return {
+    module: join(out, 'js', `${entry}.js`),
+    remove: () => rmSync(out, { recursive: true, force: true }),
+  };
+}

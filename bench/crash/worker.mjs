@@ -1,0 +1,9 @@
+/** Runs the seeds that it is handed, a portion at a time. */
+import { parentPort, workerData } from 'node:worker_threads';
+
+const { runSeeds } = await import(workerData.module);
+
+parentPort.on('message', async ({ from, count }) => {
+  parentPort.postMessage(await runSeeds(from, count, { directory: workerData.directory }));
+});
+parentPort.postMessage({ seeds: 0, failures: [] });
