@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { messageOf } from '../lib/errors.js';
 import { WINDOW_STEPS } from './forecast.js';
+import { joinRuns } from './joined-runs.js';
 import { modelInvalid } from './model-card.js';
 import {
   type ModelCard,
@@ -81,15 +82,18 @@ function modelOf(card: ModelCard, session: Session): Model {
     // A release that fails leaks one session; there is nobody left to tell.
     if (retired && underWay === 0) session.release().catch(() => undefined);
   };
+  const joined = joinRuns(async (sequence, statics) => {
+    const output = await session.run(normalised(card, sequence, statics));
+    checkOutput(card, output, statics.length);
+    return output;
+  });
   return {
     card,
     async run(sequence, statics) {
       if (retired) throw modelInvalid(card.id, ['no longer in use']);
       underWay++;
       try {
-        const output = await session.run(normalised(card, sequence, statics));
-        checkOutput(card, output, statics.length);
-        return output;
+        return await joined(sequence, statics);
       } finally {
         underWay--;
         releaseWhenIdle();

@@ -23,7 +23,7 @@ export class Documents {
   readonly #database: HistoryDatabase;
   readonly #log: Log;
   /** Decisions whose write is under way, oldest first: who asks meanwhile is told. */
-  readonly #arriving = new Set<Decision>();
+  readonly #arriving = new Map<Decision, Promise<void>>();
 
   constructor(database: HistoryDatabase, log: Log) {
     this.#database = database;
@@ -32,26 +32,38 @@ export class Documents {
 
   async putDecision(decision: Decision): Promise<void> {
     requireName('decision.id', decision.id);
+    if (decision.reservationId !== '') requireName('decision.reservationId', decision.reservationId);
+    const kept = this.#putDecision(decision);
+    this.#arriving.set(decision, kept);
+    try {
+      await kept;
+    } finally {
+      this.#arriving.delete(decision);
+    }
+  }
+
+  async #putDecision(decision: Decision): Promise<void> {
+    // Whoever waits for the decision itself is answered before it is made into a document.
+    await new Promise((resolve) => setImmediate(resolve));
     // An id belongs to one time: what is kept again with it takes its place.
     const operations: Operation[] = [
       put(orderedKey(SECTION.decision, decision.atMs, decision.id), decision, 'decision'),
       put(textKey(SECTION.decisionById, decision.id), decision.atMs, 'decision'),
     ];
     if (decision.reservationId !== '') {
-      requireName('decision.reservationId', decision.reservationId);
       const entry: DecisionEntry = { atMs: decision.atMs, id: decision.id };
       operations.push(put(textKey(SECTION.decisionByReservation, decision.reservationId), entry, 'decision'));
     }
-    this.#arriving.add(decision);
-    try {
-      await this.#database.write(operations);
-    } finally {
-      this.#arriving.delete(decision);
-    }
+    await this.#database.write(operations);
+  }
+
+  /** Resolves when every decision on its way is written or given up. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#arriving.values());
   }
 
   async decision(by: { decisionId: string } | { reservationId: string }): Promise<Decision | undefined> {
-    const arriving = [...this.#arriving].findLast((one) =>
+    const arriving = [...this.#arriving.keys()].findLast((one) =>
       'decisionId' in by ? one.id === by.decisionId : one.reservationId === by.reservationId,
     );
     if (arriving !== undefined) return arriving;

@@ -177,6 +177,7 @@ class LevelHistory implements HistoryStore {
     } catch (error) {
       this.#log.error({ err: error }, 'the last samples could not be written');
     }
+    await this.#documents.settled();
     await this.#database.close();
   }
 

@@ -112,12 +112,18 @@ export function answerKey(method: string, uid: number, idempotencyKey: string): 
 
 /** Names a request: two calls with the same fields, in whatever order, have the same fingerprint. */
 export function fingerprintOf(request: unknown): string {
-  return sha256(JSON.stringify(request, sortedKeys)).slice(0, 32);
+  return sha256(JSON.stringify(sortedKeys(request))).slice(0, 32);
 }
 
-function sortedKeys(_: string, value: unknown): unknown {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+function sortedKeys(value: unknown): unknown {
+  if (value === null || typeof value !== 'object') return value;
+  if (Array.isArray(value)) return value.map(sortedKeys);
+  const fields = value as Record<string, unknown>;
+  return Object.fromEntries(
+    Object.keys(fields)
+      .sort()
+      .map((key) => [key, sortedKeys(fields[key])]),
+  );
 }
 
 function sumOf(key: string, text: string): string {
