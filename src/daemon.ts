@@ -251,7 +251,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       onTrainer: (pid) => monitor.background(pid === undefined ? undefined : named(addon, pid)),
     });
     const learn = (run: Run) => {
-      learning.onRun();
+      learning.onRun(run);
       forecaster
         .learn(run)
         .catch((error) => log.warn({ run: run.id, error: messageOf(error) }, 'a run was not learnt'));

@@ -5,6 +5,7 @@ import type { HostState } from '../forecast/forecast.js';
 import type { HostForecaster } from '../forecast/forecaster.js';
 import type { ModelRegistry } from '../forecast/registry.js';
 import type { History } from '../history/history.js';
+import type { Run } from '../history/records.js';
 import type { Clock } from '../lib/clock.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
@@ -35,6 +36,9 @@ export interface LearningOptions {
   readonly childFile?: string;
 }
 
+/** Training would be a neighbour of what calibration measures; its runs come every few seconds. */
+const CALIBRATION_PAUSE_MS = 20_000;
+
 /**
  * The last step of the loop, put together: trainings by command and by schedule, candidates beside the model in use,
  * promotions and rollbacks by person, trial and alarm, each recorded.
@@ -44,6 +48,7 @@ export class Learning {
   readonly #options: LearningOptions;
   readonly #schedule: TrainingSchedule;
   readonly #checkpointFile: string;
+  #calibratedMs = 0;
 
   constructor(options: LearningOptions) {
     this.#options = options;
@@ -77,7 +82,8 @@ export class Learning {
 
   /** `by`: who is recorded. The last message says what comes next of the candidate. */
   async *train(call: TrainCall, by: string, signal: AbortSignal): AsyncGenerator<TrainingProgress> {
-    const progress = yield* this.#train(call, by, signal);
+    await this.#schedule.giveWay();
+    const progress = yield* this.#train(call, by, signal, undefined);
     this.#schedule.trained();
     yield progress;
   }
@@ -91,7 +97,8 @@ export class Learning {
     this.life.observed(observed);
   }
 
-  onRun(): void {
+  onRun({ origin }: Run): void {
+    if (origin === 'calibration') this.#calibratedMs = this.#options.clock.nowMs();
     this.#schedule.onRun();
   }
 
@@ -104,6 +111,7 @@ export class Learning {
     call: TrainCall,
     by: string,
     signal: AbortSignal,
+    budgetMs: number | undefined,
   ): AsyncGenerator<TrainingProgress, TrainingProgress> {
     const maxEpochs = call.maxEpochs || DEFAULT_EPOCHS;
     let last: Omit<TrainingProgress, 'result'> = {
@@ -115,7 +123,7 @@ export class Learning {
       resumedEpochs: 0,
     };
     try {
-      for await (const event of this.#events({ ...call, maxEpochs }, signal)) {
+      for await (const event of this.#events({ ...call, maxEpochs }, signal, budgetMs)) {
         if (event.kind === 'candidate') {
           const result = await this.#place(event, by, call);
           return { ...last, remainingSeconds: 0, result };
@@ -134,8 +142,8 @@ export class Learning {
     }
   }
 
-  #events(call: TrainCall, signal: AbortSignal) {
-    const { history, registry, clock, housekeeping, onTrainer, childFile, config } = this.#options;
+  #events(call: TrainCall, signal: AbortSignal, budgetMs: number | undefined) {
+    const { history, registry, clock, housekeeping, onTrainer, childFile } = this.#options;
     return trainCandidate({
       runs: history.runs(),
       registry,
@@ -146,7 +154,7 @@ export class Learning {
       clock,
       checkpointFile: this.#checkpointFile,
       fromScratch: call.fromScratch,
-      budgetMs: config().time_budget_ms,
+      ...(budgetMs === undefined ? {} : { budgetMs }),
       ...(onTrainer === undefined ? {} : { onProcess: onTrainer }),
       ...(childFile === undefined ? {} : { childFile }),
     });
@@ -206,12 +214,14 @@ export class Learning {
 
   async #bySchedule(signal: AbortSignal): Promise<void> {
     const call: TrainCall = { seed: 1, maxEpochs: 0, promotion: 'shadow', fromScratch: false };
-    for await (const _ of this.#train(call, 'schedule', signal));
+    const { time_budget_ms } = this.#options.config();
+    for await (const _ of this.#train(call, 'schedule', signal, time_budget_ms));
   }
 
   #occupied(): string {
-    const { registry } = this.#options;
+    const { registry, clock } = this.#options;
     if (isTraining(registry)) return 'a training is under way';
+    if (clock.nowMs() - this.#calibratedMs < CALIBRATION_PAUSE_MS) return 'a calibration is under way';
     const shadow = registry.trials().find(({ kind }) => kind === 'shadow');
     return shadow === undefined ? '' : `${shadow.id} is in shadow`;
   }

@@ -158,18 +158,26 @@ export class ModelLife {
   async #conclude(trial: Trial, { verdict, reason }: TrialVerdict, scores: ModelScore[]): Promise<void> {
     // A person may have been quicker.
     if (!this.#registry.trials().includes(trial)) return;
+    let why = reason;
     if (verdict === 'better') {
-      if (trial.kind === 'shadow') await this.#promote(trial.id, 'shadow', reason, scores);
-      else await this.#rollback('alarm', reason, true, scores);
-      return;
+      try {
+        if (trial.kind === 'shadow') await this.#promote(trial.id, 'shadow', reason, scores);
+        else await this.#rollback('alarm', reason, true, scores);
+        return;
+      } catch (error) {
+        // Its files are gone, or there is nothing to go back to: the trial has no more to say.
+        const failed =
+          trial.kind === 'shadow' ? 'it won, but could not be promoted' : 'it could not come back';
+        why = `${failed}: ${messageOf(error)}`;
+      }
     }
     await this.#registry.setTrials(this.#registry.trials().filter((other) => other !== trial));
     await this.#trials.follow();
     const inUse = this.#registry.inUse()?.card.id ?? '';
     await this.record(
       trial.kind === 'shadow'
-        ? { kind: 'abandoned', model: trial.id, by: 'shadow', reason, scores }
-        : { kind: 'kept', model: inUse, by: 'alarm', reason: `kept: ${reason}`, scores },
+        ? { kind: 'abandoned', model: trial.id, by: 'shadow', reason: why, scores }
+        : { kind: 'kept', model: inUse, by: 'alarm', reason: `kept: ${why}`, scores },
     );
   }
 

@@ -88,6 +88,12 @@ export class TrainingSchedule {
     if (lacking !== undefined) this.#cancel(`a channel was ${outcome.toLowerCase()}: ${lacking.text}`);
   }
 
+  /** A person wants to train: a training under way stops, and theirs can go on from its checkpoint. */
+  async giveWay(): Promise<void> {
+    this.#cancel('a person trains');
+    await this.#running?.done;
+  }
+
   /** Somebody else trained: the next one is due an interval later. */
   trained(): void {
     this.#ended(this.#newRuns);

@@ -164,7 +164,7 @@ function ninetyNinth(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(0.99 * (values.length - 1))]!;
 }
 
-describe('training by schedule', { timeout: 120_000 }, () => {
+describe('training by schedule', { timeout: 180_000 }, () => {
   const daemon = new LiveDaemon();
   const configure = (training: string) => {
     const text = readFileSync(daemon.config, 'utf8').split('[training]')[0]!;
@@ -178,7 +178,7 @@ describe('training by schedule', { timeout: 120_000 }, () => {
       .map(Number);
   /** Held as it is, so that it cannot be done before it is stopped. */
   const held = async () => {
-    await until(() => trainers().length > 0, 'a training begins', 30_000);
+    await until(() => trainers().length > 0, 'a training begins', 60_000);
     const [pid] = trainers();
     process.kill(pid!, 'SIGSTOP');
     return pid!;
@@ -228,6 +228,22 @@ describe('training by schedule', { timeout: 120_000 }, () => {
     // No new runs: no training, however short the interval.
     await new Promise((done) => setTimeout(done, 3_000));
     expect((await stepsOf(daemon)).filter(({ kind }) => kind === 'trained')).toHaveLength(1);
+  });
+
+  it('makes way for a person who trains', async () => {
+    const [candidate] = (await stepsOf(daemon)).filter(({ kind }) => kind === 'trained');
+    // Nothing is in shadow any more, and there is something new to learn from.
+    await daemon.client.promoteModel({ modelId: candidate!.modelId });
+    configure('interval_ms = 1000\nmin_new_runs = 1\nhost_load = 1');
+    process.kill(daemon.pid, 'SIGHUP');
+    await daemon.client.recordRun({ run: runMessage({ ...RUNS[0]!, id: 'another' }) });
+    await held();
+    await train(daemon);
+    const steps = await stepsOf(daemon);
+    const cancelled = steps.filter(({ kind }) => kind === 'cancelled').at(-1)!;
+    expect(cancelled).toMatchObject({ by: 'schedule', reason: expect.stringMatching(/: a person trains$/) });
+    const trained = steps.filter(({ kind }) => kind === 'trained').at(-1)!;
+    expect(trained).toMatchObject({ by: `uid ${process.getuid!()}`, data: { runs: 201 } });
   });
 
   it('ends with the daemon, however that ends', async () => {

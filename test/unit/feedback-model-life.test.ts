@@ -190,6 +190,20 @@ describe('a candidate that won offline', () => {
     });
   });
 
+  it('is given up when it won and its files are gone', async () => {
+    const world = await open();
+    await install(world);
+    await world.life.place(CANDIDATE, WON, 'schedule', 'shadow');
+    await channel(world);
+    rmSync(join(folder.parent, 'models', CANDIDATE, 'model.onnx'));
+    for (let i = 0; i < 25 && world.registry.trials().length > 0; i++) await channel(world);
+    expect(idOf(world)).toBe(BASELINE);
+    expect(world.life.steps().at(-1)).toMatchObject({
+      kind: 'abandoned',
+      reason: expect.stringMatching(/^it won, but could not be promoted: .*model\.onnx/),
+    });
+  });
+
   it('is given up when it cannot answer', async () => {
     says[CANDIDATE] = 'fails';
     const world = await open();
