@@ -206,6 +206,19 @@ test('decisions are found by id and as the latest of a reservation, also after a
   await history.close();
 });
 
+test('decisions are found while they are being written, and a close waits for them', async () => {
+  let { history } = await open(folder.dir);
+  const kept = count(50).map((n) => history.putDecision(decisionOf(`d${n}`, 'r', T0 + n)));
+  expect(await history.decision({ decisionId: 'd7' })).toEqual(decisionOf('d7', 'r', T0 + 7));
+  expect((await history.decision({ reservationId: 'r' }))?.id).toBe('d49');
+  await history.close();
+  await Promise.all(kept);
+  ({ history } = await open(folder.dir));
+  for (const n of count(50)) expect((await history.decision({ decisionId: `d${n}` }))?.atMs).toBe(T0 + n);
+  expect((await history.decision({ reservationId: 'r' }))?.id).toBe('d49');
+  await history.close();
+});
+
 test('runs come oldest first, by origin and from a time on; putting one again replaces it', async () => {
   const { history } = await open(folder.dir);
   await history.putRun(runOf('b', T0 + 10, 'calibration'));
