@@ -101,18 +101,24 @@ function foldOfVideo(video) {
 async function fitOn(rows, validation, vocabulary, seed) {
   const shape = networkShape(staticFeatureNames(vocabulary).length);
   const normalisation = normalisationOf(rows);
-  const fit = await fitMembers(pack(rows, normalisation), pack(validation, normalisation), MEMBERS, {
-    shape,
-    seed,
-    maxEpochs: MOST_EPOCHS,
-    // Every row has every level of complexity: only words are taken away.
-    dropout: { groups: wordInputs(vocabulary), absent: absentInputs(normalisation.fixed) },
-    toCover: undefined,
-    prepare: (fresh) => nearCostTable(withoutConstants(fresh, shape, normalisation), shape),
-    onEpoch: async ({ epoch, epochs, validationLoss }) => {
-      process.stderr.write(`  epoch ${epoch} of ${epochs}: loss ${validationLoss.toFixed(4)}\n`);
+  const fit = await fitMembers(
+    pack(rows, normalisation),
+    pack(validation, normalisation),
+    MEMBERS,
+    {
+      shape,
+      seed,
+      maxEpochs: MOST_EPOCHS,
+      // Every row has every level of complexity: only words are taken away.
+      dropout: { groups: wordInputs(vocabulary), absent: absentInputs(normalisation.fixed) },
+      toCover: undefined,
+      prepare: (fresh) => nearCostTable(withoutConstants(fresh, shape, normalisation), shape),
+      onEpoch: async ({ epoch, epochs, validationLoss }) => {
+        process.stderr.write(`  epoch ${epoch} of ${epochs}: loss ${validationLoss.toFixed(4)}\n`);
+      },
     },
-  });
+    normalisation.fixed,
+  );
   return { weights: fit.weights, shape: fit.shape, normalisation };
 }
 

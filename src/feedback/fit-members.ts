@@ -1,9 +1,8 @@
 import type { NetworkShape } from '../forecast/network.js';
+import { coverByTrial } from './cover-by-trial.js';
 import { type Fit, type FitOptions, fitNetwork } from './fit.js';
-import { createTrainer } from './lstm-addon.js';
 import { mergeNetworks } from './merge-networks.js';
-import type { Packed } from './normalisation.js';
-import { coverAnswers } from './quantile-bias.js';
+import type { Packed, Scaling } from './normalisation.js';
 
 export interface MembersFit extends Fit {
   /** Wider than that of a member when there are several. */
@@ -21,18 +20,18 @@ export async function fitMembers(
   validation: Packed,
   members: number,
   options: FitOptions,
+  /** Of the static features. */
+  scaling: Pick<Scaling, 'mean' | 'scale'>,
 ): Promise<MembersFit> {
+  const { resume, ...fresh } = options;
   const { shape, seed } = options;
-  if (members === 1) {
-    const fit = await fitNetwork(training, validation, options);
-    return { ...fit, shape, first: fit.weights };
-  }
   const fits: Fit[] = [];
   let done = 0;
   for (let k = 0; k < members; k++) {
     let last = 0;
     const fit = await fitNetwork(training, validation, {
-      ...options,
+      ...fresh,
+      ...(k === 0 && resume !== undefined ? { resume } : {}),
       seed: seed + 7_919 * k,
       toCover: undefined,
       onEpoch: (report, state) => {
@@ -47,25 +46,13 @@ export async function fitMembers(
     fits.push(fit);
     done += last;
   }
-  const merged = mergeNetworks(
-    shape,
-    fits.map(({ weights }) => weights),
-  );
+  const weights = fits.map((fit) => fit.weights);
   return {
-    shape: merged.shape,
-    weights: covered(merged, options.toCover),
+    ...(options.toCover === undefined
+      ? mergeNetworks(shape, weights)
+      : coverByTrial(weights, shape, options.toCover, scaling)),
     first: fits[0]!.weights,
     bestEpoch: fits[0]!.bestEpoch,
     validationLoss: fits.reduce((sum, { validationLoss }) => sum + validationLoss, 0) / members,
   };
-}
-
-function covered(
-  { shape, weights }: { readonly shape: NetworkShape; readonly weights: Float32Array },
-  toCover: Packed | undefined,
-): Float32Array {
-  if (toCover === undefined) return weights;
-  const trainer = createTrainer(shape, 0);
-  trainer.setWeights(weights);
-  return coverAnswers(trainer, shape, toCover);
 }

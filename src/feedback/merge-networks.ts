@@ -4,15 +4,17 @@ import { type LstmLayout, lstmLayout, type Tensor } from './lstm-layout.js';
 /**
  * Several networks as one: side by side in one wider network that answers with their mean (of what comes before softplus).
  * Networks that were trained from different random weights on few runs err in different ways; their mean errs less than
- * most of them (Lakshminarayanan et al. 2017), and it is still one ordinary model to whoever runs it.
+ * most of them (Lakshminarayanan et al. 2017), and it is still one ordinary model to whoever runs it. `spare`: units in each
+ * dense layer, after the others, that do nothing yet.
  */
 export function mergeNetworks(
   shape: NetworkShape,
   members: readonly Float32Array[],
+  spare = 0,
 ): { readonly shape: NetworkShape; readonly weights: Float32Array } {
   const count = members.length;
   const { hidden, embed, head } = shape;
-  const wide = { ...shape, hidden: count * hidden, embed: count * embed, head: count * head };
+  const wide = { ...shape, hidden: count * hidden, embed: count * embed + spare, head: count * head + spare };
   const from = lstmLayout(shape);
   const to = lstmLayout(wide);
   const weights = new Float32Array(to.size);

@@ -112,6 +112,7 @@ export async function makeModel(
         return onEpoch(epoch, () => ({ start, resumedAfter, curve, fit: state() }));
       },
     },
+    normalisation.fixed,
   );
   const weights = weightsToBytes(result.first);
   const id = modelId(weightsToBytes(result.weights), normalisation);

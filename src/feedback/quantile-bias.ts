@@ -29,12 +29,13 @@ export function coverBiases(
   quantiles: Float32Array,
   unseen: Pick<Packed, 'target' | 'count'>,
   targets: number,
+  least = LEAST_ANSWERS,
 ): CoverBiases {
   const q90 = new Array<number>(targets).fill(0);
   const q99 = new Array<number>(targets).fill(0);
   for (let target = 0; target < targets; target++) {
     const answers = answersOf(quantiles, unseen, targets, target);
-    if (answers.length < LEAST_ANSWERS) continue;
+    if (answers.length < least) continue;
     const bias90 = biasFor(
       QUANTILES[1],
       answers.map(({ y, q50, q90 }) => ({ over: y - q50, gap: q90 - q50 })),
