@@ -1,4 +1,5 @@
 import { type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
+import { setImmediate as breathe } from 'node:timers/promises';
 
 export interface JsonLinesOptions<T> {
   /** When FILE is longer than this it becomes FILE.1, in place of the FILE.1 before, and a new one is begun. */
@@ -8,6 +9,9 @@ export interface JsonLinesOptions<T> {
   /** Undefined for a line that is not one. */
   readonly parse: (value: unknown) => T | undefined;
 }
+
+/** A few milliseconds of work: others wait for no more of it. */
+const LINES_AT_ONCE = 500;
 
 /**
  * An append-only record in a file: one JSON value a line, oldest first. Bounded: of what was ever written, the newest
@@ -63,7 +67,16 @@ export class JsonLines<T> {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;
     }
-    return text.split('\n').flatMap((line) => this.#parse(line) ?? []);
+    const lines = text.split('\n');
+    const entries: T[] = [];
+    for (let from = 0; from < lines.length; from += LINES_AT_ONCE) {
+      for (const line of lines.slice(from, from + LINES_AT_ONCE)) {
+        const entry = this.#parse(line);
+        if (entry !== undefined) entries.push(entry);
+      }
+      await breathe();
+    }
+    return entries;
   }
 
   #parse(line: string): T | undefined {
