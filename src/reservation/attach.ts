@@ -58,6 +58,11 @@ export class Attaching {
     const process = requireOwnProcess(this.#deps, call.process, peer);
     requireUnattached(this.#book, process, before.id);
     const watch = this.#lifetimes.watch(before.id, process);
+    // One that lives beside its successor is nobody's from here on. Before the write, too: Lifetimes.release says why.
+    const leave = () => {
+      if (!sameProcess(before.process, process)) this.#lifetimes.setFree(before);
+    };
+    leave();
     let reservation: Reservation;
     try {
       ({ reservation } = await this.#book.step(
@@ -66,6 +71,7 @@ export class Attaching {
         {
           reason: `process ${process.pid} runs`,
           event: 'attached',
+          kernel: leave,
           answer: (after) => ({
             key: name.key,
             answer: { fingerprint: name.fingerprint, atMs: after.changedMs, reservation: after },

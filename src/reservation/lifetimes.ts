@@ -170,12 +170,19 @@ export class Lifetimes {
     this.retry(id, async ({ reservation }) => {
       if (reservation.state !== 'ORPHANED' || this.#deadlines.remainingMs(id) !== undefined) return;
       const reason = 'nobody came back for its process within leases.orphan_grace_ms';
-      await this.#book.step(
-        id,
-        { step: 'release' },
-        { reason, event: 'released', kernel: () => this.setFree(reservation) },
-      );
+      await this.release(reservation, reason);
     });
+  }
+
+  /**
+   * Ends a reservation whose process may go on. It is set free before the write, because after a kill between the two
+   * nobody would know of it any more, and once more after it, because a tick may have brought it back meanwhile.
+   */
+  async release(reservation: Reservation, reason: string): Promise<Reservation> {
+    this.setFree(reservation);
+    const kernel = () => this.setFree(reservation);
+    const change = { reason, event: 'released', kernel };
+    return (await this.#book.step(reservation.id, { step: 'release' }, change)).reservation;
   }
 
   /** A process that outlives its reservation must not stay on CPUs that are others' from now on. */

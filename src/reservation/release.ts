@@ -23,15 +23,6 @@ export async function release(
     requireOwnReservation(before, peer);
     if (hasEnded(before.state)) return before;
     requireToken(before, token);
-    const { reservation } = await book.step(
-      id,
-      { step: 'release' },
-      {
-        reason: reason || 'released by its holder',
-        event: 'released',
-        kernel: () => lifetimes.setFree(before),
-      },
-    );
-    return reservation;
+    return lifetimes.release(before, reason || 'released by its holder');
   });
 }
