@@ -139,6 +139,7 @@ function foreignTaskset({ chance, kernel, machine }: Scenario): void {
   const cpu = chance.of(machine.online);
   if (process === undefined || cpu === undefined) return;
   process.threads.set(chance.of([...process.threads.keys()])!, [cpu]);
+  kernel.disturbed = true;
 }
 
 /** Somebody else's process, perhaps with a pid that a reservation names. */

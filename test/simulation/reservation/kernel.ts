@@ -36,6 +36,8 @@ export class SimulatedKernel {
   onPin: (life: Life, process: SimulatedProcess, cpus: readonly number[]) => void = () => {};
   /** So many of the next changes of masks are refused. */
   refusals = 0;
+  /** Others changed masks, or the kernel refused to: not every mask is the daemon's doing. */
+  disturbed = false;
   readonly #byPid = new Map<number, SimulatedProcess>();
   #watches: Watch[] = [];
   #lastPid = FIRST_PID;
@@ -94,6 +96,7 @@ export class SimulatedKernel {
 
   /** Threads that run on a CPU which goes away are let run wherever there is one left. */
   cpusChanged(): void {
+    this.disturbed = true;
     const { online } = this.#machine;
     for (const { threads } of this.#byPid.values()) {
       for (const [tid, mask] of threads) {
@@ -112,7 +115,10 @@ export class SimulatedKernel {
     };
     const change = (pid: number, cpus: readonly number[], wants: (mask: readonly number[]) => boolean) => {
       const process = find(pid);
-      if (this.refusals-- > 0) throw failure('EPERM', 'sched_setaffinity');
+      if (this.refusals-- > 0) {
+        this.disturbed = true;
+        throw failure('EPERM', 'sched_setaffinity');
+      }
       const given = cpus.filter((cpu) => this.#machine.online.includes(cpu));
       if (given.length === 0) throw failure('EINVAL', 'sched_setaffinity');
       let changed = 0;

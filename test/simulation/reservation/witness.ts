@@ -137,26 +137,21 @@ export class Witness {
     if (disk !== memory) this.#violated(`memory and disk differ at the end: ${memory} and ${disk}`);
   }
 
-  /** Wherever a reservation has ended, its process must not be left on CPUs that others hold now. */
+  /** A process that outlives its reservation must not be left on CPUs that others get from now on. */
   processes(): void {
+    if (this.#host.kernel.disturbed) return;
+    const { schedulable } = this.#host.machine.topology;
     for (const [process, id] of this.#attached) {
-      const ended = this.#durable.get(id)?.reservation;
-      if (!process.alive || ended === undefined || !hasEnded(ended.state)) continue;
-      const mask = process.threads.get(process.pid)!;
-      const others = [...this.#durable.values()].find(
-        ({ reservation: { state, cpus, process: its } }) =>
-          holdsCpus(state) &&
-          its?.startTicks !== process.startTicks &&
-          sameCpus(
-            cpus.map(({ cpu }) => cpu),
-            mask,
-          ),
-      );
-      const everywhere = this.#host.machine.topology.schedulable.every((cpu) => mask.includes(cpu));
-      if (others === undefined || everywhere) continue;
-      this.#violated(
-        `process ${process.pid} of ${id}, which has ended, is confined to CPUs ${mask} of ${others.reservation.id}`,
-      );
+      const now = this.#durable.get(id)?.reservation;
+      if (!process.alive || now === undefined) continue;
+      const attached = now.process?.pid === process.pid && now.process.startTicks === process.startTicks;
+      if (attached) this.#confined(now);
+      for (const mask of attached ? [] : process.threads.values()) {
+        if (schedulable.every((cpu) => mask.includes(cpu))) continue;
+        this.#violated(
+          `process ${process.pid} is not of ${id} any more (${now.state}), yet confined to CPUs ${mask}`,
+        );
+      }
     }
   }
 
