@@ -120,6 +120,7 @@ export function drawChannel(random, picture, seconds) {
   const outputs = random() < 0.2 ? 2 + Math.floor(random() * 2) : 1;
   const from = picture.from();
   const words = ['ffmpeg', '-nostdin', '-y', '-hide_banner', '-v', 'error', '-re'];
+  if (picture.loops) words.push('-stream_loop', '-1');
   if (from > 0) words.push('-ss', from.toFixed(2));
   words.push('-t', String(seconds), '-i', picture.path);
   const first = Math.floor(random() * SIZES.length);

@@ -14,7 +14,14 @@ export async function pictures({ inputs, seconds, dir, random }) {
   for (const path of inputs) {
     const length = await mediaSeconds(path);
     if (!(length > 2)) throw new Error(`${path}: its length is not known; give a file of some seconds`);
-    given.push({ name: basename(path), path, from: () => random() * Math.max(0, length - seconds) });
+    // A clip that is shorter than a channel begins anew.
+    const loops = length < seconds;
+    given.push({
+      name: basename(path),
+      path,
+      loops,
+      from: () => (loops ? 0 : random() * (length - seconds)),
+    });
   }
   const made = [];
   for (const [name, graph] of Object.entries(GENERATORS)) {
@@ -23,7 +30,7 @@ export async function pictures({ inputs, seconds, dir, random }) {
     const size = pick(random, ['640x360', '720x404', '960x540', '1280x720']);
     const path = join(dir, `${name}.mkv`);
     await makeClip(path, graph({ fps, seed }), size, fps, seconds + 1, pick(random, INPUT_ENCODERS));
-    made.push({ name, path, from: () => 0 });
+    made.push({ name, path, loops: false, from: () => 0 });
   }
   return { given, made };
 }

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import { CorecastError } from '../lib/errors.js';
+import { CorecastError, messageOf } from '../lib/errors.js';
 
 /** A clip that calibration feeds to FFmpeg: made once from a picture of known difficulty, or a file of the operator's. */
 export interface ClipSpec {
@@ -79,17 +79,35 @@ export async function clipFile(clip: ClipSpec, ffmpeg: string, cacheDir: string)
   if (existsSync(path)) return path;
   mkdirSync(cacheDir, { recursive: true });
   const partial = join(cacheDir, `.${process.pid}-${name}`);
-  // A key frame every other second, as contributions have it; trials enter a clip at one.
-  const encode = clip.original ? ['-c:v', 'copy'] : [...ENCODE[clip.codec]!, '-g', String(clip.fps * 2)];
-  const args = ['-nostdin', '-v', 'error', '-y', ...sourceArgs(clip), ...encode, '-an', '-sn', partial];
   try {
-    await promisify(execFile)(ffmpeg, args, { timeout: 120_000, killSignal: 'SIGKILL' });
+    // Some containers cannot be entered by a seek; reading up to the place always works.
+    const made =
+      (await makeClip(clip, 'seek', ffmpeg, partial)) || (await makeClip(clip, 'read', ffmpeg, partial));
+    if (!made) throw new CorecastError('INVALID_ARGUMENT', `${name} has no picture`);
   } catch (cause) {
-    throw new CorecastError('INTERNAL', `FFmpeg could not make the clip ${name}`, { cause });
+    rmSync(partial, { force: true });
+    throw new CorecastError('INTERNAL', `FFmpeg could not make the clip ${name}: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   // A clip is there whole or not at all, whatever interrupts this.
   renameSync(partial, path);
   return path;
+}
+
+/** False when it came out empty. */
+async function makeClip(
+  clip: ClipSpec,
+  enter: 'seek' | 'read',
+  ffmpeg: string,
+  path: string,
+): Promise<boolean> {
+  // A key frame every other second, as contributions have it; trials enter a clip at one.
+  const encode = clip.original ? ['-c:v', 'copy'] : [...ENCODE[clip.codec]!, '-g', String(clip.fps * 2)];
+  const args = ['-nostdin', '-v', 'error', '-y', '-progress', 'pipe:1', ...sourceArgs(clip, enter)];
+  const limits = { timeout: 120_000, killSignal: 'SIGKILL' } as const;
+  const { stdout } = await promisify(execFile)(ffmpeg, [...args, ...encode, '-an', '-sn', path], limits);
+  return Number([...stdout.matchAll(/^frame=\s*(\d+)/gm)].at(-1)?.[1] ?? 0) > 0;
 }
 
 /** Seconds of a clip; runs loop it. */
@@ -103,14 +121,21 @@ export function clipSeconds(clip: ClipSpec): number {
   return !clip.original && clip.height > 720 ? CLIP_S - 2 : CLIP_S;
 }
 
-function sourceArgs(clip: ClipSpec): string[] {
+function sourceArgs(clip: ClipSpec, enter: 'seek' | 'read'): string[] {
   const length = ['-t', String(clipSeconds(clip))];
   if ('file' in clip.picture) {
     const place = clip.fromSeconds === undefined ? [] : ['-ss', String(clip.fromSeconds)];
     const filter = clip.original
       ? []
       : ['-vf', `scale=${clip.width}:${clip.height},format=yuv420p`, '-r', String(clip.fps)];
-    return [...place, '-i', clip.picture.file, '-map', '0:v:0', ...length, ...filter];
+    const input = ['-i', clip.picture.file];
+    return [
+      ...(enter === 'seek' ? [...place, ...input] : [...input, ...place]),
+      '-map',
+      '0:v:0',
+      ...length,
+      ...filter,
+    ];
   }
   const small = { width: Math.min(clip.width, 640), height: Math.min(clip.height, 360) };
   const graph = PICTURES[clip.picture.made]!(clip, small);

@@ -9,12 +9,12 @@ import { type FfmpegOptions, type FfmpegUse, runFast, runPaced } from './calibra
 import { MIN_MEDIA_S, type PlanEntry } from './calibrate-plan.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { allowedCpus, busyShares, hostState, mean, readCpuTimes } from './host-glance.js';
-import { samplePlaces } from './measure-complexity.js';
+import { sampleOf } from './measure-complexity.js';
 import { type InputFacts, probeInput, signatureFrom } from './signature.js';
 import { measureSiti } from './siti.js';
 import { withThreadOptions } from './thread-options.js';
 import { tryCommand } from './trial.js';
-import { NOWHERE } from './trial-command.js';
+import { NOWHERE, type Sample } from './trial-command.js';
 
 /**
  * Measures plan entries by running FFmpeg on pinned CPUs: at real time, as the live channels run that are forecast, where
@@ -155,10 +155,10 @@ export class Measurer {
   async #complexity(entry: PlanEntry, path: string, facts: InputFacts, cpus: Cpuset): Promise<Complexity> {
     const command = this.#command(entry, path, 1);
     const { planned } = signatureFrom(command, [facts]);
-    const places = samplePlaces(clipSeconds(entry.clip));
-    const siti = await once(this.#siti, path, () => this.#sitiOf(path, places));
+    const sample = sampleOf(clipSeconds(entry.clip));
+    const siti = await once(this.#siti, path, () => this.#sitiOf(path, sample));
     const request = {
-      places,
+      sample,
       inputFps: facts.video.fps,
       limitMs: COMPLEXITY_LIMIT_MS,
       svtAv1Major: this.#options.svtAv1Major,
@@ -170,10 +170,10 @@ export class Measurer {
   }
 
   /** Nothing from a build without the filter. */
-  async #sitiOf(path: string, places: readonly number[]): Promise<Complexity> {
+  async #sitiOf(path: string, sample: Sample): Promise<Complexity> {
     const input = { url: path, options: [], at: 0 };
     try {
-      return await measureSiti(this.#options.ffmpeg, input, places, COMPLEXITY_LIMIT_MS);
+      return await measureSiti(this.#options.ffmpeg, input, sample, COMPLEXITY_LIMIT_MS);
     } catch (error) {
       if (isCorecastError(error, 'NOT_FOUND')) return {};
       throw error;

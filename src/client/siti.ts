@@ -1,31 +1,33 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { Complexity } from '../forecast/signature.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import type { FfmpegFile } from './ffmpeg-args.js';
-import { inputWords } from './trial-command.js';
+import { inputWords, type Sample } from './trial-command.js';
 
 /**
- * SI and TI of ITU-T P.910 over a second at each place, by FFmpeg's siti filter. Throws NOT_FOUND when this build has no
- * such filter (it came with FFmpeg 5.1), CANCELLED when not even one place was done within the limit.
+ * SI and TI of ITU-T P.910 by FFmpeg's siti filter. Throws NOT_FOUND when this build has no such filter (it came with
+ * FFmpeg 5.1), CANCELLED when it was not done within the limit.
  */
 export async function measureSiti(
   ffmpeg: string,
   input: FfmpegFile,
-  places: readonly number[],
+  sample: Sample,
   limitMs: number,
-): Promise<Complexity> {
-  const end = performance.now() + limitMs;
-  const measured: SitiSummary[] = [];
-  for (const fromSeconds of places) {
-    const begun = performance.now();
-    measured.push(await measureAt(ffmpeg, input, fromSeconds, end - begun));
-    const tookMs = performance.now() - begun;
-    if (end - performance.now() < 1.2 * tookMs) break;
+): Promise<SitiSummary> {
+  const args = ['-nostdin', '-hide_banner', ...inputWords(input, sample)];
+  const output = ['-map', '0:v:0', '-vf', 'siti=print_summary=1', '-f', 'null', '-'];
+  const limits = { timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: 4 * 1024 * 1024 } as const;
+  let said: string;
+  try {
+    said = (await promisify(execFile)(ffmpeg, [...args, ...output], limits)).stderr;
+  } catch (cause) {
+    throw failure(ffmpeg, input.url, limitMs, cause);
   }
-  const mean = (value: (summary: SitiSummary) => number) =>
-    measured.reduce((sum, summary) => sum + value(summary), 0) / measured.length;
-  return { spatial: mean(({ spatial }) => spatial), temporal: mean(({ temporal }) => temporal) };
+  const found = parseSiti(said);
+  if (found !== undefined) return found;
+  // Some containers cannot be entered where they say they have a picture.
+  if (sample.fromSeconds > 0) return measureSiti(ffmpeg, input, { ...sample, fromSeconds: 0 }, limitMs);
+  throw new CorecastError('INTERNAL', `FFmpeg gave no SI and TI of ${input.url}`);
 }
 
 interface SitiSummary {
@@ -43,32 +45,6 @@ export function parseSiti(text: string): SitiSummary | undefined {
   return { spatial: Number(spatial), temporal: Number(temporal) * counted };
 }
 
-async function measureAt(
-  ffmpeg: string,
-  input: FfmpegFile,
-  fromSeconds: number,
-  limitMs: number,
-): Promise<SitiSummary> {
-  const args = ['-nostdin', '-hide_banner', ...inputWords(input, { fromSeconds, mediaSeconds: SAMPLE_S })];
-  const output = ['-map', '0:v:0', '-vf', 'siti=print_summary=1', '-f', 'null', '-'];
-  const limits = {
-    timeout: Math.max(1, Math.round(limitMs)),
-    killSignal: 'SIGKILL',
-    maxBuffer: 4 * 1024 * 1024,
-  } as const;
-  let said: string;
-  try {
-    said = (await promisify(execFile)(ffmpeg, [...args, ...output], limits)).stderr;
-  } catch (cause) {
-    throw failure(ffmpeg, input.url, limitMs, cause);
-  }
-  const found = parseSiti(said);
-  if (found === undefined) throw new CorecastError('INTERNAL', `FFmpeg gave no SI and TI of ${input.url}`);
-  return found;
-}
-
-const SAMPLE_S = 1;
-
 function failure(ffmpeg: string, url: string, limitMs: number, cause: unknown): CorecastError {
   const {
     stderr = '',
@@ -80,7 +56,7 @@ function failure(ffmpeg: string, url: string, limitMs: number, cause: unknown): 
     return new CorecastError('NOT_FOUND', message, { cause });
   }
   if (killed) {
-    const message = `SI and TI of ${url} were not there within ${Math.round(limitMs)} ms`;
+    const message = `SI and TI of ${url} were not there within ${limitMs} ms`;
     return new CorecastError('CANCELLED', message, { cause });
   }
   if (code === 'ENOENT') return new CorecastError('NOT_FOUND', `${ffmpeg}: no such program`, { cause });

@@ -6,7 +6,7 @@ import { parseBench } from './bench-line.js';
 import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
 import { spawnPinned } from './spawn-pinned.js';
-import { trialArgs, whyNotTried } from './trial-command.js';
+import { type Sample, trialArgs, whyNotTried } from './trial-command.js';
 
 /** What a trial of a channel's own command took. */
 export interface Trial {
@@ -17,12 +17,9 @@ export interface Trial {
 }
 
 export interface TrialRequest {
-  /** Where in the input, seconds; a second of media at each. */
-  readonly places: readonly number[];
+  readonly sample: Sample;
   readonly inputFps: number;
-  /** Length of the input from where the command begins; absent when it is not known. */
-  readonly inputSeconds?: number;
-  /** Wall time of all of them together, milliseconds. */
+  /** Wall time, milliseconds. */
   readonly limitMs: number;
   readonly svtAv1Major: number;
   /** Where it runs; absent: where this process may. */
@@ -30,8 +27,8 @@ export interface TrialRequest {
 }
 
 /**
- * Tries a command on a second of its media at one place after the other, until the time is up. Throws INVALID_ARGUMENT for
- * a command that writes files besides its outputs, CANCELLED when no frame was ready in time.
+ * Tries a command on a part of its media. Throws INVALID_ARGUMENT for a command that writes files besides its outputs,
+ * CANCELLED when no frame was ready in time.
  */
 export async function tryCommand(
   command: FfmpegCommand,
@@ -40,25 +37,25 @@ export async function tryCommand(
 ): Promise<Trial> {
   const why = whyNotTried(command);
   if (why !== undefined) throw new CorecastError('INVALID_ARGUMENT', `the command was not tried: ${why}`);
-  const end = performance.now() + request.limitMs;
-  const total = { cpuSeconds: 0, mediaSeconds: 0 };
-  for (const fromSeconds of request.places) {
-    const begun = performance.now();
-    const sample = { fromSeconds, mediaSeconds: SAMPLE_S };
-    const args = trialArgs(command, planned, sample, request.svtAv1Major);
-    const { cpuSeconds, progress } = await runTrial(command.program, args, end - begun, request.cpus);
-    total.cpuSeconds += cpuSeconds;
-    total.mediaSeconds +=
-      progress === undefined
-        ? Math.min(SAMPLE_S, (request.inputSeconds ?? Number.POSITIVE_INFINITY) - fromSeconds)
-        : mediaSeconds(progress, planned[0]!, request.inputFps);
-    // One that would probably be cut short tells less than it costs.
-    if (end - performance.now() < 1.2 * (performance.now() - begun)) break;
+  const { sample, limitMs } = request;
+  const args = trialArgs(command, planned, sample, request.svtAv1Major);
+  const { said, progress, stopped } = await runBounded(command.program, args, limitMs, request.cpus);
+  const bench = parseBench(said);
+  if (bench === undefined || lastCount(progress, 'frame') === 0) {
+    if (stopped) throw new CorecastError('CANCELLED', `the trial made no frame within ${limitMs} ms`);
+    // Some containers cannot be entered where they say they have a picture.
+    if (sample.fromSeconds > 0)
+      return tryCommand(command, planned, { ...request, sample: { ...sample, fromSeconds: 0 } });
+    throw new CorecastError('INTERNAL', `the trial made no frame: ${said.trim().slice(-300)}`);
   }
-  return total;
+  return {
+    cpuSeconds: Math.max(MIN_CPU_S, bench.userSeconds + bench.systemSeconds),
+    mediaSeconds: stopped
+      ? Math.min(sample.mediaSeconds, mediaDone(progress, planned[0]!, request.inputFps))
+      : sample.mediaSeconds,
+  };
 }
 
-const SAMPLE_S = 1;
 /** After the limit, for flushing what was read. */
 const FLUSH_MS = 2_000;
 /** Channels that were admitted before come first. */
@@ -66,38 +63,12 @@ const NICE = 10;
 /** A clock tick of the kernel's accounting: less cannot be told from nothing. */
 const MIN_CPU_S = 0.001;
 
-interface Ran {
-  readonly cpuSeconds: number;
-  /** What had been done when the time was up; undefined for a trial that came to its end. */
-  readonly progress?: string;
-}
-
-/**
- * Bounded twice: at the limit FFmpeg is asked to end, which flushes its encoders so that frames and CPU seconds still
- * belong together; one that does not end is killed, and nothing is known.
- */
-async function runTrial(
-  program: string,
-  args: readonly string[],
-  limitMs: number,
-  cpus: Cpuset | undefined,
-): Promise<Ran> {
-  const { said, progress, stopped } = await runBounded(program, args, limitMs, cpus);
-  const bench = parseBench(said);
-  if (bench === undefined || lastCount(progress, 'frame') === 0) {
-    const why = stopped ? `nothing was ready within ${Math.round(limitMs)} ms` : said.trim().slice(-300);
-    throw new CorecastError(stopped ? 'CANCELLED' : 'INTERNAL', `the trial made no frame: ${why}`);
-  }
-  const cpuSeconds = Math.max(MIN_CPU_S, bench.userSeconds + bench.systemSeconds);
-  return stopped ? { cpuSeconds, progress } : { cpuSeconds };
-}
-
 /** Of a trial that was cut short, by the first output's frames: -r drops or repeats them after the filters. */
-function mediaSeconds(progress: string, { file, video }: PlannedOutput, inputFps: number): number {
+function mediaDone(progress: string, { file, video }: PlannedOutput, inputFps: number): number {
   const frames = lastCount(progress, 'frame');
-  if (lastOption(file.options, 'r') === undefined) return Math.min(SAMPLE_S, frames / video.fps);
+  if (lastOption(file.options, 'r') === undefined) return frames / video.fps;
   const taken = frames + lastCount(progress, 'drop_frames') - lastCount(progress, 'dup_frames');
-  return Math.min(SAMPLE_S, taken / inputFps);
+  return taken / inputFps;
 }
 
 function lastCount(progress: string, name: string): number {
@@ -112,6 +83,10 @@ interface Ended {
   readonly stopped: boolean;
 }
 
+/**
+ * Bounded twice: at the limit FFmpeg is asked to end, which flushes its encoders so that frames and CPU seconds still
+ * belong together; one that does not end is killed, and nothing is known.
+ */
 async function runBounded(
   program: string,
   args: readonly string[],

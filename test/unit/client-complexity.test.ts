@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeCost } from '../../src/client/complexity.js';
 import { parseFfmpegCommand } from '../../src/client/ffmpeg-args.js';
-import { samplePlaces, whyNotReadTwice } from '../../src/client/measure-complexity.js';
+import { sampleOf, whyNotReadTwice } from '../../src/client/measure-complexity.js';
 import { plannedOutputs } from '../../src/client/outputs.js';
 import { trialArgs, whyNotTried } from '../../src/client/trial-command.js';
 
@@ -59,12 +59,13 @@ describe('the trial of a command', () => {
 });
 
 it.each([
-  ['unknown or live', 0, [0]],
-  ['too short to choose', 2.9, [0]],
-  ['a clip', 7, [3, 0, 5.7]],
-  ['a film: its first minute', 7200, [29.5, 0, 56.1]],
-])('samplePlaces of an input of length %s', (_, length, places) => {
-  expect(samplePlaces(length)).toEqual(places);
+  ['unknown or live', 0, 0, 2],
+  ['shorter than a sample', 1.2, 0, 1.2],
+  ['too short to choose', 3.9, 0, 2],
+  ['a clip: its middle', 6, 2, 2],
+  ['a film: the middle of its first half minute', 7200, 14, 2],
+])('sampleOf an input of length %s', (_, length, fromSeconds, mediaSeconds) => {
+  expect(sampleOf(length)).toEqual({ fromSeconds, mediaSeconds });
 });
 
 describe('whyNotReadTwice', () => {
