@@ -60,6 +60,7 @@ async function search(module, directory, { from, seeds, workers }) {
     });
   await Promise.all(Array.from({ length: workers }, work));
   failures.sort((a, b) => a.seed - b.seed);
+  if (failures.length > 0) process.exitCode = 1;
   for (const { seed, violations } of failures) {
     console.log(`seed ${seed}: ${violations[0]}\n  npm run -s bench -- crash --replay ${seed}`);
   }
@@ -70,7 +71,7 @@ async function search(module, directory, { from, seeds, workers }) {
 async function replay(module, directory, seed) {
   const { runSeed } = await import(module);
   const began = performance.now();
-  const violations = await runSeed(seed, { directory, say: (line) => console.log(line) });
+  const { violations } = await runSeed(seed, { directory, say: (line) => console.log(line) });
   const seconds = (performance.now() - began) / 1_000;
   return { figures: { seeds: 1, violations: violations.length > 0 ? 1 : 0, seconds } };
 }

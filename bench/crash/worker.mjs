@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 const { runSeeds } = await import(workerData.module);
 
 parentPort.on('message', async ({ from, count }) => {
-  parentPort.postMessage(await runSeeds(from, count, { directory: workerData.directory }));
+  const { seeds, failures } = await runSeeds(from, count, { directory: workerData.directory });
+  parentPort.postMessage({ seeds, failures });
 });
 parentPort.postMessage({ seeds: 0, failures: [] });

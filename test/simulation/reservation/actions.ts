@@ -32,6 +32,7 @@ const ACTIONS: readonly (readonly [weight: number, action: Action])[] = [
   [5, killSoon],
   [1, kill],
   [1, powerCut],
+  [1, rot],
   [1, stopOrderly],
 ];
 const TOTAL = ACTIONS.reduce((sum, [weight]) => sum + weight, 0);
@@ -208,6 +209,16 @@ function powerCut(scenario: Scenario): void {
   scenario.life.kill();
   scenario.disk.powerCut();
   for (const process of [...scenario.kernel.processes]) scenario.kernel.exit(process);
+}
+
+/** Found at the next start. What was lost, its holder announces, if it still has a session to do it in. */
+function rot(scenario: Scenario): void {
+  if (!scenario.chance.hits(0.3)) return;
+  scenario.life.kill();
+  const key = scenario.disk.rot();
+  if (key === undefined) return;
+  scenario.say(`the disk damages ${key}`);
+  scenario.witness.lost(key);
 }
 
 function stopOrderly(scenario: Scenario): void {

@@ -2,16 +2,24 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { TRANSITIONS } from '../../../src/reservation/lease.js';
 import { BREAKAGES } from './breakages.js';
 import { type Failure, runSeed, runSeeds } from './run-seed.js';
 
 /** A million: npm run -s bench -- crash --seeds 1000000. */
 const SEEDS = 10_000;
 
+const EVERY_STEP = Object.entries(TRANSITIONS)
+  .flatMap(([from, steps]) => [...new Set(Object.values(steps))].map((to) => [from, to]))
+  .filter(([from, to]) => from !== to)
+  .map((step) => step.join(' '))
+  .sort();
+
 it(`keeps every promise over ${SEEDS} seeds of faults and kills`, { timeout: 300_000 }, async () => {
-  const { seeds, failures } = await runSeeds(1, SEEDS, { directory: emptyDirectory() });
+  const { seeds, failures, steps } = await runSeeds(1, SEEDS, { directory: emptyDirectory() });
   expect(failures.map(replay)).toEqual([]);
   expect(seeds).toBe(SEEDS);
+  expect([...steps].sort(), 'every change of state that exists has happened').toEqual(EVERY_STEP);
 });
 
 it.each(Object.entries(BREAKAGES))('notices when %s', { timeout: 120_000 }, async (_, boundaries) => {

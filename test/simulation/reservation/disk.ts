@@ -114,6 +114,17 @@ export class SimulatedDisk {
     this.#cached.length = 0;
   }
 
+  /** One character of one value is another one from now on. The key, or undefined when nothing is there. */
+  rot(): string | undefined {
+    const key = this.#chance.of([...this.content.keys()]);
+    const value = this.content.get(key ?? '');
+    if (key === undefined || value === undefined) return undefined;
+    const at = this.#chance.below(value.length);
+    const other = value[at] === '0' ? '1' : '0';
+    this.content.set(key, value.slice(0, at) + other + value.slice(at + 1));
+    return key;
+  }
+
   #fail(fault: WriteFault, operations: readonly StoreOperation[]): void {
     if (fault === 'cached') this.#cached.push(operations);
     else if (fault === 'kept') apply(this.content, operations);

@@ -9,7 +9,7 @@ import { Scenario } from './scenario.js';
 export async function runSeed(
   seed: number,
   options: { directory: string; boundaries?: Boundaries; say?: (line: string) => void },
-): Promise<readonly string[]> {
+): Promise<{ readonly violations: readonly string[]; readonly steps: ReadonlySet<string> }> {
   const scenario = new Scenario(seed, options);
   const { chance, witness } = scenario;
   await scenario.pass(50);
@@ -19,12 +19,19 @@ export async function runSeed(
   }
   if (witness.violations.length === 0) await scenario.end();
   for (const violation of witness.violations) scenario.say(`VIOLATION ${violation}`);
-  return witness.violations;
+  return witness;
 }
 
 export interface Failure {
   readonly seed: number;
   readonly violations: readonly string[];
+}
+
+export interface Outcome {
+  readonly seeds: number;
+  readonly failures: readonly Failure[];
+  /** Every change of a reservation's state that happened in any of them: "PENDING ACTIVE". */
+  readonly steps: ReadonlySet<string>;
 }
 
 /** Runs that are under way side by side: the turns of the event loop between their steps cost less then. */
@@ -35,16 +42,18 @@ export async function runSeeds(
   from: number,
   count: number,
   options: { directory: string; boundaries?: Boundaries; mostFailures?: number },
-): Promise<{ readonly seeds: number; readonly failures: readonly Failure[] }> {
+): Promise<Outcome> {
   const failures: Failure[] = [];
   const most = options.mostFailures ?? 10;
+  const seen = new Set<string>();
   let next = from;
   let seeds = 0;
   const runner = async () => {
     while (next < from + count && failures.length < most) {
       const seed = next++;
-      const violations = await runSeed(seed, options);
+      const { violations, steps } = await runSeed(seed, options);
       seeds++;
+      for (const step of steps) seen.add(step);
       if (violations.length > 0) failures.push({ seed, violations });
     }
   };
@@ -56,5 +65,5 @@ export async function runSeeds(
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
   }
-  return { seeds, failures };
+  return { seeds, failures, steps: seen };
 }

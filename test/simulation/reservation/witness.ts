@@ -1,6 +1,11 @@
 import { isCorecastError, messageOf } from '../../../src/lib/errors.js';
 import { hasEnded, TRANSITIONS } from '../../../src/reservation/lease.js';
-import { type LedgerRecord, RECORD_PREFIX } from '../../../src/reservation/ledger-format.js';
+import {
+  ANSWER_PREFIX,
+  decode,
+  type LedgerRecord,
+  RECORD_PREFIX,
+} from '../../../src/reservation/ledger-format.js';
 import type { StoreOperation } from '../../../src/reservation/ledger-store.js';
 import { holdsCpus, RESERVATION_STATES, type Reservation } from '../../../src/reservation/reservation.js';
 import { CONFIG, type Host, type Serving } from './daemon.js';
@@ -25,6 +30,8 @@ const EXPECTED = [
 /** Sees all: what is on the disk, what every caller was told, every process. Knows what must hold, and says what does not. */
 export class Witness {
   readonly violations: string[] = [];
+  /** Every change of state that was seen: "PENDING ACTIVE". */
+  readonly steps = new Set<string>();
   readonly #host: Host;
   /** What the daemon was told is durable, by id. */
   #durable = new Map<string, LedgerRecord>();
@@ -34,6 +41,8 @@ export class Witness {
   readonly #acknowledged = new Map<string, number>();
   readonly #releaseAsked = new Set<string>();
   readonly #removed = new Set<string>();
+  /** Of some call, nobody knows which: the disk lost it. */
+  #answersLost = false;
   /** Whose process once was attached: by process, the reservation. */
   readonly #attached = new Map<SimulatedProcess, string>();
 
@@ -61,6 +70,16 @@ export class Witness {
     this.#capacity();
   }
 
+  /** The disk damaged what is under this key: nobody can be held to it any more. */
+  lost(key: string): void {
+    if (key.startsWith(ANSWER_PREFIX)) this.#answersLost = true;
+    if (!key.startsWith(RECORD_PREFIX)) return;
+    const id = key.slice(RECORD_PREFIX.length);
+    this.#acknowledged.delete(id);
+    this.#durable.delete(id);
+    for (const [process, its] of this.#attached) if (its === id) this.#attached.delete(process);
+  }
+
   delivered({ what, holder: { id }, token }: Call): void {
     if (what === 'Release' && token >= this.#newestToken(id)) this.#releaseAsked.add(id!);
   }
@@ -71,7 +90,7 @@ export class Witness {
     if (call.what === 'Attach' && call.deliveries === 1) this.#confined(reservation);
     if (call.key !== '') {
       const text = JSON.stringify(reservation);
-      if (call.first !== undefined && call.first !== text) {
+      if (call.first !== undefined && call.first !== text && !this.#answersLost) {
         this.#violated(`${call.what} ${call.key} was answered ${call.first} first, then ${text}`);
       }
       call.first ??= text;
@@ -197,6 +216,7 @@ export class Witness {
     if (after.token < before.token)
       this.#violated(`reservation ${id}: token ${after.token} follows ${before.token}`);
     if (state === before.state) return;
+    this.steps.add(`${before.state} ${state}`);
     if (!Object.values(TRANSITIONS[before.state]).includes(state)) {
       this.#violated(`reservation ${id} went from ${before.state} to ${state}`);
     }
@@ -302,7 +322,8 @@ function recordsOn({ disk }: Host): Map<string, LedgerRecord> {
   const records = new Map<string, LedgerRecord>();
   for (const [key, value] of disk.content) {
     if (!key.startsWith(RECORD_PREFIX)) continue;
-    records.set(key.slice(RECORD_PREFIX.length), JSON.parse(bodyOf(value)) as LedgerRecord);
+    const decoded = decode<LedgerRecord>(key, value);
+    if (decoded.ok) records.set(key.slice(RECORD_PREFIX.length), decoded.body);
   }
   return records;
 }
