@@ -11,19 +11,22 @@ import { scan } from './scan.js';
 export const MAX_RUN_SAMPLES = 720;
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const MAX_NAME_CHARS = 200;
+/** Decisions are written at most this long after they fell. */
+const GATHER_MS = 20;
 
 interface DecisionEntry {
   readonly atMs: number;
   readonly id: string;
 }
 
-/** Decisions, runs and facts: framed JSON, written at once. */
+/** Decisions, runs and facts: framed JSON. Runs and facts are written at once, decisions with those that come within GATHER_MS. */
 export class Documents {
   damaged = 0;
   readonly #database: HistoryDatabase;
   readonly #log: Log;
   /** Decisions whose write is under way, oldest first: who asks meanwhile is told. */
   readonly #arriving = new Map<Decision, Promise<void>>();
+  #gathered: Promise<void> | undefined;
 
   constructor(database: HistoryDatabase, log: Log) {
     this.#database = database;
@@ -43,8 +46,14 @@ export class Documents {
   }
 
   async #putDecision(decision: Decision): Promise<void> {
-    // Whoever waits for the decision itself is answered before it is made into a document.
-    await new Promise((resolve) => setImmediate(resolve));
+    // Whoever waits for the decision itself is answered first, and those that come together are written together.
+    this.#gathered ??= new Promise((resolve) => {
+      setTimeout(() => {
+        this.#gathered = undefined;
+        resolve();
+      }, GATHER_MS);
+    });
+    await this.#gathered;
     // An id belongs to one time: what is kept again with it takes its place.
     const operations: Operation[] = [
       put(orderedKey(SECTION.decision, decision.atMs, decision.id), decision, 'decision'),

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+/* crypto.hash(), in one call, came with Node 20.12. */
+import crypto from 'node:crypto';
 import type { Decision } from '../balancer/decision.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Reservation } from './reservation.js';
@@ -131,5 +132,7 @@ function sumOf(key: string, text: string): string {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return crypto.hash === undefined
+    ? crypto.createHash('sha256').update(text).digest('hex')
+    : crypto.hash('sha256', text, 'hex');
 }
