@@ -1,4 +1,5 @@
 import type { Forecast } from '../forecast/forecast.js';
+import { assert } from '../lib/assert.js';
 import {
   fitsEmptyHost,
   largestOnEmptyHost,
@@ -7,7 +8,7 @@ import {
   type Unplaced,
 } from '../reservation/allocator.js';
 import type { Check, Choice, DecideInput } from './decide.js';
-import { demandOf, spread, withHeadroom } from './demand.js';
+import { demandOf, keepsRealTime, spread, withHeadroom } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
 import { cores, count, percent } from './words.js';
 
@@ -16,17 +17,13 @@ interface Candidate {
   readonly q90Milli: number;
   /** With the headroom on top. */
   readonly milli: number;
-  /** Undefined: on so few CPUs it would not keep real time. */
-  readonly shares: readonly number[] | undefined;
 }
-
-type Spread = Candidate & { readonly shares: readonly number[] };
 
 export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
   const candidates = input.forecasts
     .map((forecast) => candidateOf(forecast, input.limits.headroom))
     .sort((a, b) => a.forecast.cpuCount - b.forecast.cpuCount);
-  const realTime = candidates.filter((one): one is Spread => one.shares !== undefined);
+  const realTime = candidates.filter(({ forecast, milli }) => keepsRealTime(forecast, milli));
   const fewest = realTime[0];
   if (fewest === undefined) return neverRealTime(input, index, candidates.at(-1)!);
   let refused: Unplaced | undefined;
@@ -60,13 +57,13 @@ export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
 function candidateOf(forecast: Forecast, headroom: number): Candidate {
   const { q90Milli } = demandOf(forecast);
   const milli = withHeadroom(q90Milli, headroom);
-  return { forecast, q90Milli, milli, shares: spread(forecast, milli) };
+  return { forecast, q90Milli, milli };
 }
 
 function noPlace(
   input: DecideInput,
   index: OccupancyIndex,
-  realTime: readonly Spread[],
+  realTime: readonly Candidate[],
   refused: Unplaced,
 ): Check {
   const fewest = realTime[0]!;
@@ -127,9 +124,11 @@ function needs({ limits }: DecideInput, { milli, q90Milli }: Candidate): string 
   return `needs ${cores(milli)} (0.9 quantile ${(q90Milli / 1000).toFixed(2)} + ${percent(limits.headroom)} headroom)`;
 }
 
-function allocation({ request, smtCoreMilli }: DecideInput, { shares }: Spread) {
+function allocation({ request, smtCoreMilli }: DecideInput, { forecast, milli }: Candidate) {
   const { exclusive, channelClass } = request;
-  return { sharesMilli: shares, exclusive, channelClass, smtCoreMilli };
+  const sharesMilli = spread(forecast, milli);
+  assert(sharesMilli !== undefined, `no ${milli} thousandths on ${forecast.cpuCount} CPUs`);
+  return { sharesMilli, exclusive, channelClass, smtCoreMilli };
 }
 
 function sumOf(cpus: readonly { shareMilli: number }[]): number {

@@ -36,13 +36,18 @@ export function withHeadroom(q90Milli: number, headroom: number): number {
   return Math.max(1, Math.ceil(q90Milli / (1 - headroom) - DUST));
 }
 
+/** False when so few CPUs cannot give so much: the channel would fall behind. */
+export function keepsRealTime(forecast: Forecast, milli: number): boolean {
+  return milli <= forecast.cpuCount * CPU_MILLI;
+}
+
 /**
  * Spreads thousandths over the forecast's CPUs in the shape of its usage of each (0.9 quantile, busiest first): every
- * share is the same multiple of the usage, cut at a whole CPU, so that they sum to `milli`. Undefined when they cannot:
- * on so few CPUs the channel would not keep real time.
+ * share is the same multiple of the usage, cut at a whole CPU, so that they sum to `milli`. Undefined unless
+ * keepsRealTime().
  */
 export function spread(forecast: Forecast, milli: number): number[] | undefined {
-  if (milli > forecast.cpuCount * CPU_MILLI) return undefined;
+  if (!keepsRealTime(forecast, milli)) return undefined;
   const usage = usageShape(forecast);
   const shares: number[] = [];
   let left = milli;
