@@ -18,7 +18,7 @@ import type { Timeline } from './timeline.js';
 /** Without headroom a channel takes what it needs. Short leases: a run is a minute long. */
 export const CONFIG = configSchema.parse({
   limits: { headroom: 0, host_load: 1, queue: 4 },
-  leases: { start_timeout_ms: 6_000, lease_ms: 5_000, orphan_grace_ms: 8_000, keep_ended_ms: 60_000 },
+  leases: { start_timeout_ms: 6_000, lease_ms: 5_000, keep_ended_ms: 60_000 },
 });
 const TICK_MS = 1_000;
 
@@ -29,6 +29,8 @@ export interface Boundaries {
 }
 
 export interface Host {
+  /** How long an ORPHANED process keeps its CPUs; 0: until it ends. */
+  readonly graceMs: number;
   /** An empty directory that nothing is written to: the ledger looks there for what LevelDB leaves beside its tables. */
   readonly directory: string;
   readonly timeline: Timeline;
@@ -59,6 +61,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
   const own = kernel.calls(life);
   const calls = boundaries.kernel?.(own) ?? own;
   const pinning = createPinning({ addon: calls as HostAddon });
+  const leases = { ...CONFIG.leases, orphan_grace_ms: host.graceMs };
   let ids = 0;
   const scheduler = {
     setTimer: (delayMs: number, run: () => void) =>
@@ -82,7 +85,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
     topology: () => machine.topology,
     host: () => ({ window: [], now: undefined, memory: undefined }),
     limits: () => CONFIG.limits,
-    leases: () => CONFIG.leases,
+    leases: () => leases,
     smtCoreMilli: () => CONFIG.cpus.smt_core_milli,
     closedReason: () => '',
     history: { putDecision: async () => {}, decision: async () => undefined },

@@ -29,6 +29,8 @@ export class SimulatedDisk {
   /** Told of every batch that its caller was told is durable. */
   onCommit: (life: Life, operations: readonly StoreOperation[]) => void = () => {};
   readonly faults: WriteFault[] = [];
+  /** A write failed of which the next opening may find all: what its caller undid since may be done after a kill. */
+  undecided = false;
   failingOpens = 0;
   slow = false;
   readonly #cached: (readonly StoreOperation[])[] = [];
@@ -126,6 +128,7 @@ export class SimulatedDisk {
   }
 
   #fail(fault: WriteFault, operations: readonly StoreOperation[]): void {
+    if (fault !== 'refused') this.undecided = true;
     if (fault === 'cached') this.#cached.push(operations);
     else if (fault === 'kept') apply(this.content, operations);
   }

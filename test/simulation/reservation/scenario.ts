@@ -44,7 +44,8 @@ export class Scenario {
     this.disk = new SimulatedDisk(this.chance, this.timeline);
     this.kernel = new SimulatedKernel(this.chance, this.timeline, this.machine);
     const { timeline, disk, kernel, machine } = this;
-    this.#host = { directory, timeline, disk, kernel, machine, boundaries };
+    const graceMs = this.chance.of([0, 8_000])!;
+    this.#host = { directory, graceMs, timeline, disk, kernel, machine, boundaries };
     this.witness = new Witness(this.#host);
     this.#say = say;
     this.tracing = say !== undefined;
