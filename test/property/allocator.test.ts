@@ -202,6 +202,8 @@ function assertAccounts(topology: Topology, index: OccupancyIndex, held: readonl
   expect(recount.free).toEqual(index.free);
   expect(recount.room).toEqual(index.room);
   expect(recount.cellFree).toEqual(index.cellFree);
+  expect(recount.l3Free).toEqual(index.l3Free);
+  expect(boundsOf(index)).toEqual(boundsOf(recount));
   expect(recount.freeMilli).toBe(index.freeMilli);
   expect(recount.reservedMilli).toBe(index.reservedMilli);
   for (const cpu of topology.cpus) {
@@ -221,6 +223,20 @@ function assertAccounts(topology: Topology, index: OccupancyIndex, held: readonl
       }
     }
   }
+}
+
+/** For each cell, shared and whole: how many shares of each size it may hold. */
+function boundsOf({ host, bounds }: OccupancyIndex): number[] {
+  const sizes = [1, 24, 25, 300, 650, 1000];
+  return host.allCells.flatMap((cell) =>
+    [false, true].flatMap((whole) =>
+      sizes.map((size) => {
+        let count = 0;
+        while (bounds.mayHold([cell], new Array<number>(count + 1).fill(size), whole)) count++;
+        return count;
+      }),
+    ),
+  );
 }
 
 let serial = 0;
