@@ -1,15 +1,16 @@
 /**
  * One forecast for 8 candidate CPU counts, against its floor in the same run: the model alone on the same batch. The
- * network has the real shape and random weights; times do not depend on what it learned.
+ * network is as wide as the one that ships and has random weights; times do not depend on what it learned.
  *
  *   npm run -s bench -- inference [--json]
  */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const SHIPPED = fileURLToPath(new URL('../models/baseline/model.json', import.meta.url));
 const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
 const { openHistory } = await import(`${dist}/history/store.js`);
 const { configSchema } = await import(`${dist}/config/schema.js`);
@@ -87,7 +88,8 @@ async function timed(work) {
 }
 
 function randomModel() {
-  const shape = networkShape(STATIC_FEATURE_NAMES.length);
+  const { hidden, embed, head } = JSON.parse(readFileSync(SHIPPED, 'utf8')).shape;
+  const shape = { ...networkShape(STATIC_FEATURE_NAMES.length), hidden, embed, head };
   const weights = Float32Array.from({ length: lstmLayout(shape).size }, (_, i) => 0.1 * Math.sin(i * i));
   const onnx = writeOnnx(shape, weights, {});
   const fill = (length, value) => new Array(length).fill(value);
