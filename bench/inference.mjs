@@ -43,7 +43,7 @@ async function measure(root) {
   const directory = join(root, 'models');
   const registry = await openRegistry({ directory, baseline: join(root, 'none'), clock });
   const { card, onnx } = randomModel();
-  await registry.install(card, onnx);
+  await registry.install({ card, onnx });
   await registry.promote(card.id);
   const forecaster = await createForecaster({ registry, history, clock, timeoutMs: 1_000 });
 
