@@ -54,7 +54,8 @@ export class ChannelRun {
   /** PID.TICKS of the process that the daemon has confirmed. */
   #attached = '';
   #rung = 0;
-  #restarting = false;
+  /** Under way until its FFmpeg has shown a frame or outlived its trial. */
+  #changing: RungChange | undefined;
   #done: Restart = { mediaSeconds: 0, frames: 0, part: 1 };
   #launchedMs = 0;
   #holder: Holder | undefined;
@@ -87,7 +88,7 @@ export class ChannelRun {
       onDirective: (directive) => this.#follow(directive),
       state: () => ({
         rung: this.#rung,
-        restarting: this.#restarting,
+        restarting: this.#changing !== undefined,
         process: this.#process.running ? { pid: this.#process.pid, startTicks: this.#startTicks } : undefined,
         progress: this.#process.progress,
       }),
@@ -129,15 +130,14 @@ export class ChannelRun {
       : 1;
     const { args, added } = withThreadOptions(now, planned, { cpuCount: this.cpus.length, svtAv1Major: svt });
     this.threadOptions = added;
-    const change = this.rungChanges.at(-1);
+    const change = this.#changing;
     const stoppedMs = clock.monotonicMs();
     this.#process = await FfmpegProcess.start(now, args, clock, (progress, last) => {
       // The heartbeat is up to two seconds behind; what the channel came to in the end must not be lost.
       if (last) void this.#holder?.beat();
-      if (progress.frame > 0) this.#restarting = false;
-      if (change !== undefined && change.gapMs === 0 && progress.frame > 0) {
-        change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - stoppedMs));
-      }
+      if (change === undefined || progress.frame === 0) return;
+      this.#changed(change);
+      if (change.gapMs === 0) change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - stoppedMs));
     });
     this.#launchedMs = clock.monotonicMs();
     this.#startTicks = startTicks(this.#process.pid);
@@ -205,24 +205,28 @@ export class ChannelRun {
     const { clock, note, client, rungs } = this.#options;
     const wanted = this.#wanted!;
     this.#wanted = undefined;
-    this.#restarting = true;
+    const change = { ...wanted, gapMs: 0 };
+    this.#changing = change;
     await this.#holder?.announce();
     const ending = await this.#process.stop(STOP_MS);
     // It may have come to its own end, or been told to end, while it was asked to make way.
     if (this.#stopping || ending.code === 0) return ending;
     this.#addDone(clock.monotonicMs());
     this.#rung = wanted.rung;
-    this.rungChanges.push({ ...wanted, gapMs: 0 });
+    this.rungChanges.push(change);
     const what =
       wanted.rung === 0 ? 'full quality' : `rung ${wanted.rung} (${rungs[wanted.rung - 1]!.join(' ')})`;
     note(`restarting FFmpeg at ${what} from ${this.#done.mediaSeconds.toFixed(1)} s: ${wanted.reason}`);
     await this.#launch();
     await this.#attach(client);
     // Until its first frame the new one is on trial, and its end would not be the channel's: see #brokenRung.
-    setTimeout(() => {
-      this.#restarting = false;
-    }, FAILED_START_MS).unref();
+    setTimeout(() => this.#changed(change), FAILED_START_MS).unref();
     return undefined;
+  }
+
+  /** Not when the next change has begun meanwhile: that one's end of FFmpeg has been announced. */
+  #changed(change: RungChange): void {
+    if (this.#changing === change) this.#changing = undefined;
   }
 
   #addDone(nowMs: number): void {

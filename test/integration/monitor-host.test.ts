@@ -61,7 +61,7 @@ test('this host: every collector works and every number is one', async () => {
 
 test('the CPU seconds of an FFmpeg process agree with its own getrusage within 10 %, in sum and by CPU', async (ctx) => {
   if (!hasFfmpeg()) return ctx.skip('needs ffmpeg');
-  const source = 'testsrc2=size=640x360:rate=25:duration=9';
+  const source = 'testsrc2=size=640x360:rate=25:duration=60';
   const args = `-nostdin -v error -f lavfi -i ${source} -c:v libx264 -preset veryfast -f null -`;
   // "times" prints the shell's own and its children's user and system seconds: getrusage(RUSAGE_CHILDREN).
   const shell = spawn('sh', ['-c', `ffmpeg ${args} & echo $!; wait $!; times`], {
@@ -94,7 +94,7 @@ test('the CPU seconds of an FFmpeg process agree with its own getrusage within 1
     (sum, [, m, s]) => sum + Number(m) * 60 + Number(s),
     0,
   );
-  expect(rusage).toBeGreaterThan(0.5);
+  expect(rusage).toBeGreaterThan(2); // so that two CPUs' last tick, 0.2 s, is less than a tenth
   expect(last!.processes.get(pid)!.cpuSeconds).toBeGreaterThan(rusage * 0.9);
   expect(last!.processes.get(pid)!.cpuSeconds).toBeLessThan(rusage * 1.1);
   expect(integral).toBeGreaterThan(rusage * 0.85); // without what came before the first tick
