@@ -9,12 +9,12 @@ import { type FfmpegOptions, type FfmpegUse, runFast, runPaced } from './calibra
 import { MIN_MEDIA_S, type PlanEntry } from './calibrate-plan.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { allowedCpus, busyShares, hostState, mean, readCpuTimes } from './host-glance.js';
-import { sampleOf } from './measure-complexity.js';
 import { type InputFacts, probeInput, signatureFrom } from './signature.js';
 import { measureSiti } from './siti.js';
 import { withThreadOptions } from './thread-options.js';
-import { tryCommand } from './trial.js';
+import { tryChannel } from './trial.js';
 import { NOWHERE, type Sample } from './trial-command.js';
+import { sampleOf } from './trial-sample.js';
 
 /**
  * Measures plan entries by running FFmpeg on pinned CPUs: at real time, as the live channels run that are forecast, where
@@ -155,16 +155,16 @@ export class Measurer {
   async #complexity(entry: PlanEntry, path: string, facts: InputFacts, cpus: Cpuset): Promise<Complexity> {
     const command = this.#command(entry, path, 1);
     const { planned } = signatureFrom(command, [facts]);
-    const sample = sampleOf(clipSeconds(entry.clip));
-    const siti = await once(this.#siti, path, () => this.#sitiOf(path, sample));
+    const inputSeconds = clipSeconds(entry.clip);
+    const siti = await once(this.#siti, path, () => this.#sitiOf(path, sampleOf(inputSeconds)));
     const request = {
-      sample,
+      inputSeconds,
       inputFps: facts.video.fps,
       limitMs: COMPLEXITY_LIMIT_MS,
       svtAv1Major: this.#options.svtAv1Major,
       cpus,
     };
-    const { cpuSeconds, mediaSeconds } = await tryCommand(command, planned, request);
+    const { cpuSeconds, mediaSeconds } = await tryChannel(command, planned, request);
     const probeCpuSecondsPerFrame = round(cpuSeconds / (mediaSeconds * facts.video.fps));
     return { ...facts.complexity, ...siti, probeCpuSecondsPerFrame };
   }

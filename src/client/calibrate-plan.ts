@@ -101,7 +101,7 @@ function drawOutputs(random: Random, encoder: EncoderGrid, clip: ClipSpec): Plan
 }
 
 /** Counts up when the same entry comes to mean another measurement. */
-const MEASURE = 4;
+const MEASURE = 5;
 
 /** The measured word order is part of the identity: another FFmpeg line is another measurement. */
 function entryId(content: Omit<PlanEntry, 'id' | 'roughCores'>): string {

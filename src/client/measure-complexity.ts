@@ -4,14 +4,14 @@ import { CorecastError, type ErrorCode, isCorecastError, messageOf } from '../li
 import { type FfmpegCommand, type FfmpegFile, lastOption } from './ffmpeg-args.js';
 import type { CommandSignature } from './signature.js';
 import { measureSiti } from './siti.js';
-import { type TrialRequest, tryCommand } from './trial.js';
-import type { Sample } from './trial-command.js';
+import { TRIAL_MS, tryChannel } from './trial.js';
+import { sampleOf } from './trial-sample.js';
 
 /**
  * How a picture's difficulty is read. Each level has a price, which is bounded and reported:
  * - `packets`: sizes of the first packets, by the ffprobe that reads the signature anyway.
  * - `siti`: spatial and temporal information (ITU-T P.910) of two seconds, decoded by FFmpeg's siti filter.
- * - `probe`: a trial of the channel's own command on two seconds of its input.
+ * - `probe`: a trial of the channel's own command on as much of its input as there is time for.
  */
 export const COMPLEXITY_LEVELS = ['packets', 'siti', 'probe'] as const;
 export type ComplexityLevel = (typeof COMPLEXITY_LEVELS)[number];
@@ -64,34 +64,17 @@ async function measureLevel(
   if (level === 'siti') return measureSiti(command.program, mainInput!.file, sample, LIMIT_MS);
   const { svtAv1Major } = await import('./ffmpeg-build.js');
   const svt = planned.some((output) => output.video.encoder === 'libsvtav1');
-  const request: TrialRequest = {
-    sample,
+  const { cpuSeconds, mediaSeconds } = await tryChannel(command, planned, {
+    inputSeconds: seconds ?? 0,
     inputFps: video.fps,
     limitMs: LIMIT_MS,
     svtAv1Major: svt ? await svtAv1Major(command.program) : 1,
-  };
-  const { cpuSeconds, mediaSeconds } = await tryCommand(command, planned, request);
+  });
   return { probeCpuSecondsPerFrame: Number((cpuSeconds / (mediaSeconds * video.fps)).toPrecision(5)) };
 }
 
 /** Wall time; what has begun by then is finished within 2 s more. */
-const LIMIT_MS = 4_000;
-/**
- * Of a second, an encoder's beginning is too large a part: over 44 settings the median difference between a trial and the
- * channel was 14 % for one second, 12 % for two and no less for three.
- */
-const SAMPLE_S = 2;
-/** A file is sampled in the middle of what is forecast first: its very beginning is often a title. */
-const SAMPLED_SPAN_S = 30;
-
-/** What is read of an input of that length from where the command begins; 0 where it cannot be entered anywhere. */
-export function sampleOf(seconds: number): Sample {
-  const span = Math.min(SAMPLED_SPAN_S, seconds);
-  const fromSeconds = span < 2 * SAMPLE_S ? 0 : (span - SAMPLE_S) / 2;
-  // All of a short file; a live one will not end.
-  return { fromSeconds, mediaSeconds: seconds > 0 ? Math.min(SAMPLE_S, seconds) : SAMPLE_S };
-}
-
+const LIMIT_MS = TRIAL_MS;
 /**
  * A level above packets opens the input once more, which a file, a generated picture and a web server bear. A pipe would
  * lose what was read; a device or a live protocol may have only one reader, or hand out its only copy.

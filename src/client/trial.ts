@@ -1,12 +1,13 @@
 import { type SpawnOptions, spawn } from 'node:child_process';
 import { setPriority } from 'node:os';
 import type { Cpuset } from '../lib/cpuset.js';
-import { CorecastError } from '../lib/errors.js';
+import { CorecastError, isCorecastError } from '../lib/errors.js';
 import { parseBench } from './bench-line.js';
 import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
 import { spawnPinned } from './spawn-pinned.js';
 import { type Sample, trialArgs, whyNotTried } from './trial-command.js';
+import { longerSampleOf, sampleOf } from './trial-sample.js';
 
 /** What a trial of a channel's own command took. */
 export interface Trial {
@@ -17,7 +18,6 @@ export interface Trial {
 }
 
 export interface TrialRequest {
-  readonly sample: Sample;
   readonly inputFps: number;
   /** Wall time, milliseconds. */
   readonly limitMs: number;
@@ -27,25 +27,58 @@ export interface TrialRequest {
 }
 
 /**
+ * Tries a command on as much of its media as there is time for: first on two seconds, then, where these show that there
+ * is time, on up to its first half minute. `inputSeconds`: of its main input; 0: not known. Throws as tryCommand does.
+ */
+export async function tryChannel(
+  command: FfmpegCommand,
+  planned: readonly PlannedOutput[],
+  request: TrialRequest & { readonly inputSeconds: number },
+): Promise<Trial> {
+  const { inputSeconds } = request;
+  const begun = performance.now();
+  const first = await tryCommand(command, planned, sampleOf(inputSeconds), request);
+  const wallMs = performance.now() - begun;
+  const leftMs = TRIAL_MS - wallMs;
+  const longer = longerSampleOf(inputSeconds, { ...first, wallMs }, PLANNED_SHARE * leftMs);
+  if (longer === undefined) return first;
+  try {
+    return await tryCommand(command, planned, longer, {
+      ...request,
+      limitMs: Math.max(leftMs, request.limitMs - wallMs),
+    });
+  } catch (error) {
+    // Cut off by a host that was busier than before.
+    if (isCorecastError(error, 'CANCELLED')) return first;
+    throw error;
+  }
+}
+
+/** Wall time of a whole trial. `limitMs` is more where nobody waits, and then the same is tried, however busy the host. */
+export const TRIAL_MS = 4_000;
+/** Of the time that is left, so that a little more than was planned is not cut off. */
+const PLANNED_SHARE = 0.8;
+
+/**
  * Tries a command on a part of its media. Throws INVALID_ARGUMENT for a command that writes files besides its outputs,
  * CANCELLED when no frame was ready in time.
  */
 export async function tryCommand(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
+  sample: Sample,
   request: TrialRequest,
 ): Promise<Trial> {
   const why = whyNotTried(command);
   if (why !== undefined) throw new CorecastError('INVALID_ARGUMENT', `the command was not tried: ${why}`);
-  const { sample, limitMs } = request;
+  const { limitMs } = request;
   const args = trialArgs(command, planned, sample, request.svtAv1Major);
   const { said, progress, stopped } = await runBounded(command.program, args, limitMs, request.cpus);
   const bench = parseBench(said);
   if (bench === undefined || lastCount(progress, 'frame') === 0) {
     if (stopped) throw new CorecastError('CANCELLED', `the trial made no frame within ${limitMs} ms`);
     // Some containers cannot be entered where they say they have a picture.
-    if (sample.fromSeconds > 0)
-      return tryCommand(command, planned, { ...request, sample: { ...sample, fromSeconds: 0 } });
+    if (sample.fromSeconds > 0) return tryCommand(command, planned, { ...sample, fromSeconds: 0 }, request);
     throw new CorecastError('INTERNAL', `the trial made no frame: ${said.trim().slice(-300)}`);
   }
   return {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseFfmpegCommand } from '../../src/client/ffmpeg-args.js';
 import { type ComplexityLevel, withComplexity } from '../../src/client/measure-complexity.js';
 import { commandSignature } from '../../src/client/signature.js';
-import { tryCommand } from '../../src/client/trial.js';
+import { tryChannel, tryCommand } from '../../src/client/trial.js';
 import { haveFfmpeg } from '../support/client-against-server.js';
 
 let dir: string;
@@ -77,8 +77,21 @@ describe.skipIf(!haveFfmpeg)('withComplexity', { timeout: 120_000 }, () => {
     const command = parseFfmpegCommand(['ffmpeg', '-i', sparse, '-r', '10', '-c:v', 'mpeg4', 'o.mp4']);
     const { planned } = await commandSignature(command, { probe: true, timeoutMs: 60_000 });
     const sample = { fromSeconds: 5.5, mediaSeconds: 1.5 };
-    const request = { sample, inputFps: 25, limitMs: 30_000, svtAv1Major: 1 };
-    expect((await tryCommand(command, planned, request)).mediaSeconds).toBe(1.5);
+    const request = { inputFps: 25, limitMs: 30_000, svtAv1Major: 1 };
+    expect((await tryCommand(command, planned, sample, request)).mediaSeconds).toBe(1.5);
+  });
+
+  it('tries a cheap channel on all of its clip, a dear one on two seconds', async () => {
+    const tried = async (...words: string[]) => {
+      const command = parseFfmpegCommand(['ffmpeg', '-i', clip, ...words, 'o.mp4']);
+      const { planned, mainInput } = await commandSignature(command, { probe: true, timeoutMs: 60_000 });
+      const inputSeconds = mainInput!.facts.seconds!;
+      const request = { inputSeconds, inputFps: 25, limitMs: 30_000, svtAv1Major: 1 };
+      return { inputSeconds, ...(await tryChannel(command, planned, request)) };
+    };
+    const cheap = await tried('-s', '64x36', '-c:v', 'mpeg4');
+    expect(cheap.mediaSeconds).toBe(cheap.inputSeconds);
+    expect((await tried('-s', '848x480', '-c:v', 'libx264', '-preset', 'veryslow')).mediaSeconds).toBe(2);
   });
 
   it('is bounded in time: what is done by then counts', async () => {
@@ -87,8 +100,8 @@ describe.skipIf(!haveFfmpeg)('withComplexity', { timeout: 120_000 }, () => {
     const { planned } = await commandSignature(command, { probe: true, timeoutMs: 60_000 });
     const begun = performance.now();
     const sample = { fromSeconds: 0, mediaSeconds: 2 };
-    const request = { sample, inputFps: 60, limitMs: 1_500, svtAv1Major: 1 };
-    const trial = await tryCommand(command, planned, request).catch((error: Error) => error);
+    const request = { inputFps: 60, limitMs: 1_500, svtAv1Major: 1 };
+    const trial = await tryCommand(command, planned, sample, request).catch((error: Error) => error);
     expect(performance.now() - begun).toBeLessThan(8_000);
     if (trial instanceof Error) expect(trial).toMatchObject({ code: 'CANCELLED' });
     else expect(trial.mediaSeconds).toBeLessThan(2);

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeCost } from '../../src/client/complexity.js';
 import { parseFfmpegCommand } from '../../src/client/ffmpeg-args.js';
-import { sampleOf, whyNotReadTwice } from '../../src/client/measure-complexity.js';
+import { whyNotReadTwice } from '../../src/client/measure-complexity.js';
 import { plannedOutputs } from '../../src/client/outputs.js';
 import { trialArgs, whyNotTried } from '../../src/client/trial-command.js';
+import { longerSampleOf, sampleOf } from '../../src/client/trial-sample.js';
 
 const PICTURE = { width: 1280, height: 720, fps: 25, bitDepth: 8 };
 const tried = (words: string, fromSeconds = 0) => {
@@ -66,6 +67,18 @@ it.each([
   ['a film: the middle of its first half minute', 7200, 14, 2],
 ])('sampleOf an input of length %s', (_, length, fromSeconds, mediaSeconds) => {
   expect(sampleOf(length)).toEqual({ fromSeconds, mediaSeconds });
+});
+
+it.each([
+  ['a clip that is cheap: all of it', 6, 500, 3_000, { fromSeconds: 0, mediaSeconds: 6 }],
+  ['a film that is cheap: its first half minute', 7200, 100, 3_000, { fromSeconds: 0, mediaSeconds: 30 }],
+  ['a film: the middle', 7200, 1_000, 3_000, { fromSeconds: 12, mediaSeconds: 6 }],
+  ['unknown: from its beginning', 0, 1_000, 3_000, { fromSeconds: 0, mediaSeconds: 6 }],
+  ['a clip of two seconds', 2, 100, 3_000, undefined],
+  ['a dear one: not much more would be seen', 7200, 2_500, 3_000, undefined],
+  ['no time left', 7200, 4_500, -500, undefined],
+])('longerSampleOf %s', (_, length, wallMs, leftMs, sample) => {
+  expect(longerSampleOf(length, { mediaSeconds: 2, wallMs }, leftMs)).toEqual(sample);
 });
 
 describe('whyNotReadTwice', () => {
