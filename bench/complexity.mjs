@@ -120,6 +120,8 @@ async function measureCosts() {
       costs[level] = {
         wall_ms_p50: median(measured.map(({ wallMs }) => wallMs)),
         cpu_s_p50: median(measured.map(({ cpuSeconds }) => cpuSeconds)),
+        // Not there in time, on a busy host; its time was spent all the same.
+        failed: measured.filter(({ failure }) => failure !== undefined).length,
       };
     }
     return costs;
@@ -138,7 +140,6 @@ async function costOf(level, clip, output) {
     return { wallMs: performance.now() - begun, cpuSeconds: childCpuSeconds() - cpuBefore };
   }
   const { cost } = await withComplexity(command, read, level);
-  if (cost.failure !== undefined) throw new Error(cost.failure.message);
   return cost;
 }
 
