@@ -1,180 +1,135 @@
 /**
- * The history: samples a second in, a day of one series out, bytes a sample. Bytes are measured on real samples: this host
- * at one tick a second for --seconds, with --channels small FFmpeg processes on it.
+ * The history on real samples: what the daemon's monitor says of this host for --seconds with --channels small FFmpeg
+ * processes on it, then made longer and wider by repeating it (bench/history/recording.mjs). In the same run the same
+ * samples in SQLite, in plain LevelDB with a key a sample, and in Prometheus' blocks.
  *
- *   npm run -s bench -- history [--json] [--seconds 600] [--channels 4]
+ *   npm run -s bench -- history [--json] [--seconds 300] [--channels 4] [--hours 24] [--recording FILE] [--peers no]
  */
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { betterSqlite, prometheus } from './history/install-peers.mjs';
+import { fill, ingest, openOurs, queryDay } from './history/ours.mjs';
+import { bytesUnder, median, plainLevel, prometheusBlocks, sqlite } from './history/peers.mjs';
+import { recordingOf, Stretched } from './history/recording.mjs';
 
-const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
-const { createRecorder } = await import(`${dist}/feedback/recorder.js`);
-const { seriesOf } = await import(`${dist}/history/series.js`);
-const { openHistory } = await import(`${dist}/history/store.js`);
-const { systemClock } = await import(`${dist}/lib/clock.js`);
-const { hostAddon } = await import(`${dist}/lib/native.js`);
-const { createMonitor } = await import(`${dist}/monitor/monitor.js`);
+/** The beginning of an hour. */
+const START_MS = 1_760_000_400_000;
+const HOUR_MS = 3_600_000;
+/** 100 channels and their host have about as many. */
+const INGEST_SERIES = 600;
+const INGEST_SECONDS = 2_000;
+const RUNS = 5;
 
-const config = { flush_ms: 5_000, retention_days: 14, max_mb: 512 };
-const START = 1_760_000_000_000;
-
-export async function run({ seconds = 600, channels = 4 } = {}) {
+export async function run({ seconds = 300, channels = 4, hours = 24, recording, peers = 'yes' } = {}) {
+  const ticks = await recordingOf({ file: recording, seconds: Number(seconds), channels: Number(channels) });
   const parent = mkdtempSync(join(os.tmpdir(), 'corecast-bench-'));
-  const open = async (name) =>
-    (await openHistory({ dir: join(parent, name), clock: systemClock, config })).history;
+  const dirOf = (name) => {
+    mkdirSync(join(parent, name));
+    return join(parent, name);
+  };
   try {
-    const ingested = await ingest(await open('ingest'));
-    const read = await day(await open('day'));
-    const real =
-      Number(seconds) > 0 ? await realSamples(await open('real'), Number(seconds), Number(channels)) : {};
-    return { figures: { ...ingested, ...read, ...real } };
+    const data = new Stretched(ticks, { seconds: Number(hours) * 3_600, startMs: START_MS });
+    const { samples } = data;
+    const kept = await keep(dirOf('kept'), data, samples);
+    const taken = await takeIn(dirOf('taken'), ticks);
+    const figures = { ...kept, ...taken, ...resident(parent, dirOf('resident'), ticks) };
+    const rows = [{ store: 'corecast', ...columns(figures) }];
+    const others = peers === 'yes' ? await otherStores(dirOf, data) : {};
+    for (const [store, of] of Object.entries(others)) rows.push({ store, ...columns(of) });
+    return { rows, figures: { ...figures, samples, series: data.names.length }, peers: flat(others) };
   } finally {
     rmSync(parent, { recursive: true, force: true });
   }
 }
 
-/** 600 series (100 channels), a tick a second, flushed every five: as the daemon does, as fast as it can. */
-async function ingest(history) {
-  const names = Array.from({ length: 600 }, (_, i) => `channel.${Math.floor(i / 6)}.s${i % 6}`);
-  const values = names.map(() => Math.random());
-  const ticks = 2_000;
-  const cpu = process.cpuUsage();
-  const began = process.hrtime.bigint();
-  for (let tick = 0; tick < ticks; tick++) {
-    const atMs = START + tick * 1000;
-    history.append(
-      names.map((series, i) => {
-        values[i] = Math.min(1, Math.max(0, values[i] + (Math.random() - 0.5) / 20));
-        return { series, atMs, value: Math.round(values[i] * 1000) / 1000 };
-      }),
-    );
-    if (tick % 5 === 4) await history.flush();
+/** Bytes on disk of all files once hours are rolled up and tables compacted, and a day of one series out of it. */
+async function keep(dir, data, samples) {
+  const history = await openOurs(dir, START_MS + data.seconds * 1_000 + 2 * HOUR_MS);
+  await fill(history, data);
+  const journalBytes = history.metrics().journalBytes;
+  await history.rollUp();
+  await history.compact();
+  const { sections } = await history.stats();
+  const took = [];
+  const [series] = data.names;
+  for (let i = 0; i < 21; i++)
+    took.push(await queryDay(history, series, START_MS, Math.min(data.seconds, 86_400) * 0.99));
+  await history.close();
+  const rollups = sections.filter(({ name }) => name.startsWith('roll-ups'));
+  return {
+    bytes_per_sample: bytesUnder(dir) / samples,
+    rollup_bytes_per_sample: rollups.reduce((sum, { bytes }) => sum + bytes, 0) / samples,
+    journal_bytes_per_sample: journalBytes / samples,
+    query_day_ms: median(took),
+    query_day_best_ms: Math.min(...took),
+  };
+}
+
+/** The median of several runs, each into a fresh store. */
+async function takeIn(dir, ticks) {
+  const own = new Set(ticks.flatMap((tick) => tick.map(([name]) => name))).size;
+  const copies = Math.ceil(INGEST_SERIES / own);
+  const data = new Stretched(ticks, { seconds: INGEST_SECONDS, copies, startMs: START_MS });
+  const made = [...data.ticks()];
+  const samples = made.reduce((sum, tick) => sum + tick.length, 0);
+  const rates = [];
+  const cpuRates = [];
+  for (let i = 0; i < RUNS; i++) {
+    const history = await openOurs(join(dir, String(i)), START_MS + INGEST_SECONDS * 1_000);
+    const { seconds, cpuSeconds } = await ingest(history, made);
+    rates.push(samples / seconds);
+    cpuRates.push(samples / cpuSeconds);
+    await history.close();
   }
-  const seconds = Number(process.hrtime.bigint() - began) / 1e9;
-  const used = process.cpuUsage(cpu);
-  const { samplesStored } = history.metrics();
-  await history.close();
   return {
-    ingestSamplesPerSecond: Math.round(samplesStored / seconds),
-    // Making the samples included; on a busy host the truer number.
-    ingestSamplesPerCpuSecond: Math.round(samplesStored / ((used.user + used.system) / 1e6)),
+    ingest_samples_per_s: median(rates),
+    // LevelDB's own thread included; on a busy host the truer number.
+    ingest_samples_per_cpu_s: median(cpuRates),
+    ingest_series: data.names.length,
   };
 }
 
-async function day(history) {
-  for (let other = 0; other < 20; other++)
-    history.append(
-      Array.from({ length: 86_400 }, (_, i) => ({
-        series: `cpu.${other}.busy`,
-        atMs: START + i * 1000,
-        value: Math.round(1000 * (0.5 + 0.4 * Math.sin(i / 600) + 0.1 * Math.random())) / 1000,
-      })),
-    );
-  await history.flush();
-  const time = async (stepMs) => {
-    const took = [];
-    for (let i = 0; i < 21; i++) {
-      const began = process.hrtime.bigint();
-      let points = 0;
-      const query = { series: 'cpu.7.busy', fromMs: START, toMs: START + 86_400_000, stepMs };
-      for await (const chunk of history.query(query)) points += chunk.points.length;
-      took.push(Number(process.hrtime.bigint() - began) / 1e6);
-      if (points < (stepMs === 0 ? 86_400 : 1_440)) throw new Error(`only ${points} points`);
-    }
-    took.sort((a, b) => a - b);
-    return { median: round(took[10]), best: round(took[0]) };
+function resident(parent, dir, ticks) {
+  const file = join(parent, 'recording.json');
+  writeFileSync(file, JSON.stringify(ticks));
+  const script = fileURLToPath(new URL('./history/resident.mjs', import.meta.url));
+  const out = execFileSync(process.execPath, [script, file, join(dir, 'history')], { encoding: 'utf8' });
+  return { rss_mb: JSON.parse(out).rssMb };
+}
+
+async function otherStores(dirOf, data) {
+  const stores = {};
+  const add = async (name, measure) => {
+    process.stderr.write(`${name}\n`);
+    stores[name] = named(await measure(dirOf(name)));
   };
-  const raw = await time(0);
-  const byMinute = await time(60_000);
-  await history.close();
+  const Database = betterSqlite();
+  if (Database !== undefined) await add('sqlite', (dir) => sqlite(Database, dir, data));
+  await add('leveldb', (dir) => plainLevel(dir, data));
+  const tools = prometheus();
+  if (tools !== undefined) await add('prometheus', (dir) => prometheusBlocks(tools, dir, data));
+  return stores;
+}
+
+function named({ bytesPerSample, samplesPerS, queryMs }) {
   return {
-    dayOfOneSeriesRawMs: raw.median,
-    dayOfOneSeriesRawBestMs: raw.best,
-    dayOfOneSeriesByMinuteMs: byMinute.median,
-    dayOfOneSeriesByMinuteBestMs: byMinute.best,
+    bytes_per_sample: bytesPerSample,
+    ...(samplesPerS === undefined ? {} : { ingest_samples_per_s: samplesPerS }),
+    ...(queryMs === undefined ? {} : { query_day_ms: queryMs }),
   };
 }
 
-async function realSamples(history, seconds, channels) {
-  const addon = hostAddon();
-  const monitor = createMonitor({
-    sampler: addon.openSampler('/proc'),
-    procRoot: '/proc',
-    sysRoot: '/sys',
-    clock: systemClock,
-    schedulable: () => os.cpus().map((_, cpu) => cpu),
-    gauges: {
-      channels: () => channels,
-      queued: () => 0,
-      reserved: () => 0.5,
-      reportedIngress: () => ({ bps: 0, queueLength: 0 }),
-    },
-    intervalMs: 1000,
-  });
-  const recorder = createRecorder({
-    history,
-    clock: systemClock,
-    schedulableCpus: () => os.cpus().length,
-    processAgeS: () => 0,
-  });
-  const children = Array.from({ length: channels }, (_, i) => {
-    const input = `-re -f lavfi -i mandelbrot=size=160x90:rate=${10 + i}`;
-    const ffmpeg = `-nostdin -v error -stats_period 1 -progress pipe:1 ${input} -c:v libx264 -preset ultrafast -f null -`;
-    const child = spawn('ffmpeg', ffmpeg.split(' '), { stdio: ['ignore', 'pipe', 'inherit'] });
-    const startTicks = addon.startTicks(child.pid);
-    monitor.track(child.pid, startTicks);
-    const id = `01K7Z0000${i}`;
-    const shares = [{ cpu: i % os.cpus().length, shareMilli: 250 }];
-    const reservation = {
-      id,
-      name: id,
-      rung: 0,
-      channelClass: 'live',
-      cpus: shares,
-      process: { pid: child.pid, startTicks },
-    };
-    const signature = { input: { bitrateBps: 0 } };
-    recorder.begin(reservation, { signature, forecast: { horizons: [] } }, []);
-    child.stdout.on('data', (text) => {
-      const match = /out_time_us=(\d+)/.exec(text);
-      if (match !== null)
-        recorder.progress(id, {
-          outTimeUs: Number(match[1]),
-          speed: 1,
-          lagSeconds: round(Math.random() / 10, 3),
-        });
-    });
-    return child;
-  });
-  const cpu = process.cpuUsage();
-  const began = systemClock.monotonicMs();
-  monitor.onTick((sample) => {
-    recorder.onTick(sample);
-    history.append(seriesOf(sample, { channels: recorder.readings(), queued: 0 }));
-  });
-  monitor.start();
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  const used = process.cpuUsage(cpu);
-  const wallMs = systemClock.monotonicMs() - began;
-  await monitor.stop();
-  for (const child of children) child.kill('SIGKILL');
-  await history.flush();
-  const { chunkBytes, chunkSamples, journalBytes, samplesStored } = history.metrics();
-  await history.close();
-  return {
-    realSamples: samplesStored,
-    realSamplesInChunks: chunkSamples,
-    chunkBytesPerSample: round(chunkBytes / chunkSamples, 3),
-    // A chunk's key (21 bytes, its front shared with its neighbours') and LevelDB's entry around it.
-    withKeysBytesPerSample: round((chunkBytes + (chunkSamples / 480) * 33) / chunkSamples, 3),
-    journalBytesPerSample: round(journalBytes / samplesStored, 3),
-    cpuPercentOfOne: round((100 * (used.user + used.system)) / 1000 / wallMs),
-  };
+function columns({ bytes_per_sample, ingest_samples_per_s, query_day_ms }) {
+  return { bytes_per_sample, ingest_samples_per_s, query_day_ms };
 }
 
-function round(value, places = 2) {
-  return Number(value.toFixed(places));
+function flat(stores) {
+  return Object.fromEntries(
+    Object.entries(stores).flatMap(([store, of]) =>
+      Object.entries(of).map(([figure, value]) => [`${store}_${figure}`, value]),
+    ),
+  );
 }

@@ -4,7 +4,7 @@ import type { Recorder } from './feedback/recorder.js';
 import type { Forecast } from './forecast/forecast.js';
 import type { HostForecaster } from './forecast/forecaster.js';
 import type { Signature } from './forecast/signature.js';
-import type { History, SeriesQuery } from './history/history.js';
+import type { History, HistoryUpkeep, SeriesQuery } from './history/history.js';
 import type { Run } from './history/records.js';
 import type { Clock } from './lib/clock.js';
 import { CorecastError } from './lib/errors.js';
@@ -33,7 +33,7 @@ export interface ControlParts {
   readonly channels: Channels;
   readonly recorder: Recorder;
   readonly monitor: Monitor;
-  readonly history: History;
+  readonly history: History & HistoryUpkeep;
   readonly forecaster: HostForecaster;
   readonly ingress: IngressReports;
   /** Resolves at the monitor's first sample: nobody is admitted to a host that was not looked at. */
@@ -118,6 +118,23 @@ export function createControl(parts: ControlParts): Control {
       parts.onRun(run);
     },
     runs: (filter) => history.runs(filter),
+    historyStats: () => history.stats(),
+    async verifyHistory(peer) {
+      requireTrusted(peer, 'verify the history');
+      return history.verify();
+    },
+    async compactHistory(peer) {
+      requireTrusted(peer, 'compact the history');
+      return history.compact();
+    },
+    async backupHistory(dir, peer) {
+      requireTrusted(peer, 'back up the history');
+      return history.backup(dir);
+    },
+    async importSamples({ series, points }, peer) {
+      requireTrusted(peer, 'import samples');
+      return history.importSamples(series, points);
+    },
     models: () => learning.life.models(),
     train(call, peer, signal) {
       requireTrusted(peer, 'train models');

@@ -1,13 +1,17 @@
+import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
 import {
   type Client,
   type ClientOptions,
   type ClientUnaryCall,
+  type ClientWritableStream,
   credentials,
   type ServiceError,
 } from '@grpc/grpc-js';
 import type * as history from '../rpc/generated/corecast/v1/HistoryService.js';
 import type * as host from '../rpc/generated/corecast/v1/HostService.js';
+import type { ImportHistoryRequest } from '../rpc/generated/corecast/v1/ImportHistoryRequest.js';
+import type { ImportHistoryResponse__Output } from '../rpc/generated/corecast/v1/ImportHistoryResponse.js';
 import type { ListRunsRequest } from '../rpc/generated/corecast/v1/ListRunsRequest.js';
 import type { ListRunsResponse__Output } from '../rpc/generated/corecast/v1/ListRunsResponse.js';
 import type * as model from '../rpc/generated/corecast/v1/ModelService.js';
@@ -45,6 +49,10 @@ type Reservations<Name extends keyof reservation.ReservationServiceDefinition> =
   reservation.ReservationServiceDefinition,
   Name
 >;
+type Histories<Name extends keyof history.HistoryServiceDefinition> = Method<
+  history.HistoryServiceDefinition,
+  Name
+>;
 type Models<Name extends keyof model.ModelServiceDefinition> = Method<model.ModelServiceDefinition, Name>;
 
 /** The holder's end of a Session. */
@@ -76,7 +84,16 @@ export interface CorecastClient {
     request: QueryHistoryRequest,
     options?: CallOptions,
   ): AsyncIterable<QueryHistoryResponse__Output>;
-  readonly recordRun: Method<history.HistoryServiceDefinition, 'RecordRun'>;
+  readonly recordRun: Histories<'RecordRun'>;
+  readonly getHistoryStats: Histories<'GetHistoryStats'>;
+  readonly verifyHistory: Histories<'VerifyHistory'>;
+  readonly compactHistory: Histories<'CompactHistory'>;
+  readonly backupHistory: Histories<'BackupHistory'>;
+  /** Asks for the next message when the daemon has taken the ones before. */
+  importHistory(
+    requests: AsyncIterable<ImportHistoryRequest>,
+    options?: CallOptions,
+  ): Promise<ImportHistoryResponse__Output>;
   listRuns(request: ListRunsRequest, options?: CallOptions): AsyncIterable<ListRunsResponse__Output>;
   readonly listModels: Models<'ListModels'>;
   readonly listModelSteps: Models<'ListModelSteps'>;
@@ -142,6 +159,18 @@ export async function connect(options: ConnectOptions): Promise<CorecastClient> 
     queryHistory: (request, o) => stream(o, () => histories.get().queryHistory(request)),
     recordRun: (request, o) => call(o, (g, done) => histories.get().recordRun(request, g, done)),
     listRuns: (request, o) => stream(o, () => histories.get().listRuns(request)),
+    getHistoryStats: (request, o) => call(o, (g, done) => histories.get().getHistoryStats(request, g, done)),
+    verifyHistory: (request, o) => call(o, (g, done) => histories.get().verifyHistory(request, g, done)),
+    compactHistory: (request, o) => call(o, (g, done) => histories.get().compactHistory(request, g, done)),
+    backupHistory: (request, o) => call(o, (g, done) => histories.get().backupHistory(request, g, done)),
+    importHistory: (requests, o) =>
+      sendAll(requests, (done) =>
+        call(o, (g, answered) => {
+          const sending = histories.get().importHistory(g, answered);
+          done(sending);
+          return sending;
+        }),
+      ),
     listModels: (request, o) => call(o, (g, done) => models.get().listModels(request, g, done)),
     listModelSteps: (request, o) => call(o, (g, done) => models.get().listModelSteps(request, g, done)),
     getModelReport: (request, o) => call(o, (g, done) => models.get().getModelReport(request, g, done)),
@@ -169,7 +198,7 @@ function ready(client: Client, { socket, timeoutMs }: ConnectOptions, startedMs:
 type Start<Response> = (
   options: { deadline: number },
   done: (error: ServiceError | null, response?: Response) => void,
-) => ClientUnaryCall;
+) => Pick<ClientUnaryCall, 'cancel'>;
 
 function caller(socket: string, timeoutMs: number) {
   return <Response>(options: CallOptions | undefined, start: Start<Response>): Promise<Response> =>
@@ -185,6 +214,32 @@ function caller(socket: string, timeoutMs: number) {
       signal?.addEventListener('abort', cancel, { once: true });
       if (signal?.aborted) cancel();
     });
+}
+
+/** Sends one message after another, as fast as they are taken, and gives the answer. An answer that comes early ends it. */
+async function sendAll<Request, Response>(
+  requests: AsyncIterable<Request>,
+  start: (begun: (sending: ClientWritableStream<Request>) => void) => Promise<Response>,
+): Promise<Response> {
+  let stream: ClientWritableStream<Request> | undefined;
+  let over = false;
+  const answer = start((sending) => {
+    stream = sending;
+  }).finally(() => {
+    over = true;
+  });
+  answer.catch(() => {});
+  try {
+    for await (const request of requests) {
+      if (over || stream === undefined) break;
+      if (!stream.write(request)) await Promise.race([once(stream, 'drain'), answer]);
+    }
+  } catch (error) {
+    stream?.cancel();
+    throw error;
+  }
+  stream?.end();
+  return answer;
 }
 
 interface Incoming<Message> extends AsyncIterable<Message> {

@@ -57,6 +57,9 @@ export const configSchema = z.strictObject({
     .strictObject({
       flush_ms: z.number().int().min(100).max(60_000).default(5_000),
       retention_days: z.number().min(0.01).max(3_650).default(14),
+      /** Of roll-ups over 10 s and 5 min; never shorter than that of the samples. */
+      retention_10s_days: z.number().min(0.01).max(3_650).default(90),
+      retention_5m_days: z.number().min(0.01).max(3_650).default(1_095),
       max_mb: z.number().int().min(16).default(512),
     })
     .prefault({}),

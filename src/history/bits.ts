@@ -41,16 +41,44 @@ export class BitWriter {
 
   /** A non-negative integer below 2^53 as its length (6 bits) and that many bits. */
   writeNumber(value: number): void {
-    let width = 0;
-    for (let rest = value; rest >= 1; rest = Math.floor(rest / 2)) width++;
+    const high = Math.floor(value / 0x100000000);
+    const width = high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value >>> 0);
     this.write(width, 6);
     this.writeWide(value, width);
   }
 
+  /** Fills the last byte up with zeros; returns the bytes so far. */
+  align(): number {
+    if (this.#bits > 0) this.write(0, 8 - this.#bits);
+    return this.#length;
+  }
+
+  /** 32 bits, little-endian, at a byte boundary. */
+  writeWord(value: number): void {
+    if (this.#length + 4 > this.#bytes.length) this.#grow();
+    this.#length += 4;
+    this.patchWord(this.#length - 4, value);
+  }
+
+  /** Replaces what writeWord() wrote at a byte. */
+  patchWord(at: number, value: number): void {
+    this.#bytes[at] = value;
+    this.#bytes[at + 1] = value >>> 8;
+    this.#bytes[at + 2] = value >>> 16;
+    this.#bytes[at + 3] = value >>> 24;
+  }
+
   /** What was written, the last byte filled up with zeros. */
   finish(): Uint8Array {
-    if (this.#bits > 0) this.write(0, 8 - this.#bits);
-    return this.#bytes.slice(0, this.#length);
+    const length = this.align();
+    return this.#bytes.slice(0, length);
+  }
+
+  /** Empty again, with the room that it has. */
+  reset(): void {
+    this.#length = 0;
+    this.#acc = 0;
+    this.#bits = 0;
   }
 
   #grow(): void {

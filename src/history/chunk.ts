@@ -1,6 +1,5 @@
 import { CorecastError } from '../lib/errors.js';
 import { BitReader, BitWriter } from './bits.js';
-import { crc32 } from './checksum.js';
 import { digits, readRice, unzigzag, writeRice, zigzag } from './rice.js';
 import { readXor, writeXor } from './xor.js';
 
@@ -15,13 +14,10 @@ import { readXor, writeXor } from './xor.js';
  *
  * What remains is small integers, Rice coded (rice.ts). A constant column costs nothing.
  *
- *   byte 0      1, the version of this layout
- *   bytes 1-4   CRC-32 of the rest, little-endian
- *   bytes 5-    the columns as bits: count (number), first time (number), divisor of the steps (number), time predictor
- *               (1 bit: 0 usual step, then its zigzag (number); 1 step before), times (Rice); value kind (1 bit: 0 XOR,
- *               1 integers).
- *               Integers: decimal places (3 bits), first (zigzag, number), divisor (number), predictor (1 bit: 0 value
- *               before; 1 mean, then its zigzag (number)), values (Rice)
+ * In a frame (frame.ts), as bits: count (number), first time (number), divisor of the steps (number), time predictor
+ * (1 bit: 0 usual step, then its zigzag (number); 1 step before), times (Rice); value kind (1 bit: 0 XOR, 1 integers).
+ * Integers: decimal places (3 bits), first (zigzag, number), divisor (number), predictor (1 bit: 0 value before; 1 mean,
+ * then its zigzag (number)), values (Rice)
  */
 export interface Samples {
   /** Unix milliseconds, whole; 0 to MAX_AT_MS. */
@@ -32,47 +28,40 @@ export interface Samples {
 export const MAX_AT_MS = 2 ** 47;
 /** Samples in one chunk at most. */
 export const MAX_COUNT = 65_535;
-const VERSION = 1;
-const HEADER = 5;
 const MAX_PLACES = 6;
 /** Keeps differences and their zigzag exact in a double. */
 const MAX_INTEGER = 2 ** 50;
 
-export function encodeChunk(samples: Samples): Uint8Array {
-  const body = encodeColumns(samples);
-  const chunk = new Uint8Array(HEADER + body.length);
-  chunk.set(body, HEADER);
-  chunk[0] = VERSION;
-  new DataView(chunk.buffer).setUint32(1, crc32(body), true);
-  return chunk;
-}
-
-/** Throws STORE_DAMAGED when the bytes are not those that were written. */
-export function decodeChunk(bytes: Uint8Array): Samples {
-  if (bytes.length < HEADER) throw damaged(`it has ${bytes.length} bytes, at least ${HEADER} are needed`);
-  if (bytes[0] !== VERSION) throw damaged(`its layout is ${bytes[0]}, this corecast reads ${VERSION}`);
-  const stored = new DataView(bytes.buffer, bytes.byteOffset).getUint32(1, true);
-  const body = bytes.subarray(HEADER);
-  if (crc32(body) !== stored) throw damaged('its checksum does not match');
-  return decodeColumns(body);
-}
-
-/** The columns alone, for records that carry a checksum of their own. */
-export function encodeColumns({ at, values }: Samples): Uint8Array {
-  const count = at.length;
-  const writer = new BitWriter(count * 2 + 32);
-  writer.writeNumber(count);
-  if (count === 0) return writer.finish();
-  reserve(count);
-  writer.writeNumber(at[0]!);
-  writeTimes(writer, at);
-  const places = asIntegers(values);
-  writer.write(places === undefined ? 0 : 1, 1);
-  if (places === undefined) writeXor(writer, values);
-  else writeIntegers(writer, places, count);
+export function encodeColumns(samples: Samples): Uint8Array {
+  const writer = new BitWriter(samples.at.length * 2 + 32);
+  writeColumns(writer, samples);
   return writer.finish();
 }
 
+export function writeColumns(writer: BitWriter, { at, values }: Samples): void {
+  const count = at.length;
+  writer.writeNumber(count);
+  if (count === 0) return;
+  reserve(count);
+  writer.writeNumber(at[0]!);
+  writeTimes(writer, at);
+  writeValues(writer, values);
+}
+
+/** `values` is not empty, and no longer than reserve() was told. */
+export function writeValues(writer: BitWriter, values: Float64Array): void {
+  const places = asIntegers(values);
+  writer.write(places === undefined ? 0 : 1, 1);
+  if (places === undefined) writeXor(writer, values);
+  else writeIntegers(writer, places, values.length);
+}
+
+export function readValues(reader: BitReader, values: Float64Array): void {
+  if (reader.read(1) === 0) readXor(reader, values);
+  else readIntegers(reader, values);
+}
+
+/** Throws STORE_DAMAGED when these are no columns; changed bytes are the frame's to find. */
 export function decodeColumns(body: Uint8Array): Samples {
   const reader = new BitReader(body);
   const count = reader.readNumber();
@@ -82,14 +71,14 @@ export function decodeColumns(body: Uint8Array): Samples {
   if (count > 0) {
     at[0] = reader.readNumber();
     readTimes(reader, at);
-    if (reader.read(1) === 0) readXor(reader, values);
-    else readIntegers(reader, values);
+    readValues(reader, values);
   }
   if (reader.overrun) throw damaged('it ends early');
   return { at, values };
 }
 
-function writeTimes(writer: BitWriter, at: Float64Array): void {
+/** All but the first time. */
+export function writeTimes(writer: BitWriter, at: Float64Array): void {
   const { column: step, fromOne: fromUsual, fromOther: fromBefore } = scratch;
   const steps = at.length - 1;
   for (let i = 0; i < steps; i++) step[i] = at[i + 1]! - at[i]!;
@@ -121,11 +110,20 @@ function writeTimes(writer: BitWriter, at: Float64Array): void {
 
 /** The median of a few: a gap does not move it. */
 function usualOf(step: Float64Array, steps: number): number {
-  const few = Array.from({ length: Math.min(9, steps) }, (_, i) => step[Math.floor((i * steps) / 9)]!);
-  return few.sort((a, b) => a - b)[few.length >> 1] ?? 0;
+  const count = Math.min(few.length, steps);
+  // Inserted one by one in order: sorting so few any other way costs more than encoding them.
+  for (let i = 0; i < count; i++) {
+    const one = step[Math.floor((i * steps) / few.length)]!;
+    let place = i;
+    for (; place > 0 && few[place - 1]! > one; place--) few[place] = few[place - 1]!;
+    few[place] = one;
+  }
+  return count === 0 ? 0 : few[count >> 1]!;
 }
 
-function readTimes(reader: BitReader, at: Float64Array): void {
+const few = new Float64Array(9);
+
+export function readTimes(reader: BitReader, at: Float64Array): void {
   const divisor = reader.readNumber();
   const fromBefore = reader.read(1) === 1;
   let step = fromBefore ? 0 : unzigzag(reader.readNumber());
@@ -215,6 +213,18 @@ function readIntegers(reader: BitReader, values: Float64Array): void {
   values[0] = first / scale;
 }
 
+/** The values as whole multiples of 10^-places; undefined when a double would change on the way back, or one is large. */
+export function scaledIntegers(
+  values: Float64Array,
+  most: number,
+): { places: number; integers: Float64Array } | undefined {
+  reserve(values.length);
+  const places = asIntegers(values);
+  if (places === undefined) return undefined;
+  const integers = scratch.column.slice(0, values.length);
+  return integers.every((n) => Math.abs(n) <= most) ? { places, integers } : undefined;
+}
+
 /** The largest number that divides all; memory sizes move in pages, ticks in tens of milliseconds. 1 for all zeros. */
 function commonDivisor(column: Float64Array, count: number): number {
   let divisor = 0;
@@ -258,12 +268,13 @@ const scratch = {
   fromOther: new Float64Array(512),
 };
 
-function reserve(count: number): void {
+/** Makes room for columns of so many numbers. */
+export function reserve(count: number): void {
   if (count <= scratch.column.length) return;
   const size = Math.max(count, 2 * scratch.column.length);
   for (const name of ['column', 'fromOne', 'fromOther'] as const) scratch[name] = new Float64Array(size);
 }
 
-function damaged(why: string): CorecastError {
+export function damaged(why: string): CorecastError {
   return new CorecastError('STORE_DAMAGED', `history chunk is damaged: ${why}`);
 }

@@ -1,33 +1,93 @@
-import { open, readdir } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readLog } from './log-file.js';
+import { type Manifest, readManifest } from './manifest.js';
+import { checkTable } from './table-file.js';
 
+/** What is wrong with the files of a LevelDB directory. LevelDB opens lazily and would notice too late, or never. */
 export interface Damage {
-  readonly why: string;
+  /** One sentence for each thing found; empty for a sound database. */
+  readonly why: readonly string[];
+  /** Tables to take out and to read what can be read from: damaged ones, and ones that the manifest has forgotten. */
+  readonly tables: readonly string[];
+  /** The manifest can no longer be relied on: it is damaged, or counts on a table that is damaged or gone. */
+  readonly repair: boolean;
+  /** Of the newest records, in the write-ahead log; LevelDB passes them over by itself. */
+  readonly lostLogBytes: number;
 }
 
-/** Last 8 bytes of every LevelDB table (leveldb doc/table_format.md). */
-const TABLE_MAGIC = '57fb808b247547db';
-const FOOTER_BYTES = 48;
+/** More tables than this that the manifest does not know: it was cut, and the tables are all there is to go by. */
+const MAX_FORGOTTEN = 8;
 
-/**
- * What LevelDB itself notices too late: it opens lazily, so a table that was cut or added to fails each read and, at
- * some compaction, every write; and without CURRENT it begins a new database over the tables of the old one.
- */
-export async function damageOfTables(location: string): Promise<Damage | undefined> {
-  const files = await readdir(location).catch((error: NodeJS.ErrnoException): string[] => {
+/** Reads every file and checks every checksum: half a second for as much as the history may keep by default. */
+export async function inspectFiles(location: string): Promise<Damage> {
+  const files = await filesIn(location);
+  const tables = files.filter((name) => /^\d+\.(ldb|sst)$/.test(name));
+  const problems = new Map<string, string>();
+  for (const name of tables) {
+    const [problem] = checkTable(await readFile(join(location, name))).problems;
+    if (problem !== undefined) problems.set(name, `table ${name} is damaged: ${problem}`);
+  }
+  let lostLogBytes = 0;
+  for (const name of files.filter((name) => /^\d+\.log$/.test(name)))
+    lostLogBytes += readLog(await readFile(join(location, name))).damagedBytes;
+  const manifest = await currentManifest(location, files);
+  return { ...judge(tables, problems, manifest), lostLogBytes };
+}
+
+type Found = Omit<Damage, 'lostLogBytes'>;
+
+function judge(tables: readonly string[], problems: Map<string, string>, manifest: Manifest | string): Found {
+  if (typeof manifest === 'string') {
+    const why = manifest === '' ? [] : [manifest];
+    return { why: [...why, ...problems.values()], tables: [...problems.keys()], repair: manifest !== '' };
+  }
+  const numberOf = (name: string) => Number.parseInt(name, 10);
+  const there = new Set(tables.map(numberOf));
+  const missing = [...manifest.live].filter((number) => !there.has(number));
+  const forgotten = tables.filter(
+    (name) => !manifest.live.has(numberOf(name)) && !manifest.retired.has(numberOf(name)),
+  );
+  const damaged = [...problems.keys()].filter((name) => manifest.live.has(numberOf(name)));
+  const rebuild = forgotten.length > MAX_FORGOTTEN;
+  return {
+    why: [
+      ...damaged.map((name) => problems.get(name)!),
+      ...missing.map((number) => `table ${number} is missing`),
+      ...forgotten.map((name) => `table ${name} is not in the manifest`),
+    ],
+    tables: rebuild ? damaged : [...new Set([...damaged, ...forgotten])],
+    repair: damaged.length > 0 || missing.length > 0 || rebuild,
+  };
+}
+
+/** The manifest that CURRENT names; what is wrong with either; '' for a directory without a database. */
+async function currentManifest(location: string, files: readonly string[]): Promise<Manifest | string> {
+  if (!files.includes('CURRENT'))
+    return files.some((name) => /\.(ldb|sst|log)$|^MANIFEST-/.test(name)) ? 'CURRENT is missing' : '';
+  const text = await readFile(join(location, 'CURRENT'), 'latin1');
+  const name = /^(MANIFEST-\d+)\n$/.exec(text)?.[1];
+  if (name === undefined) return 'CURRENT does not name a manifest';
+  if (!files.includes(name)) return `${name}, which CURRENT names, is missing`;
+  return readManifest(await readFile(join(location, name))) ?? `${name} is damaged`;
+}
+
+export async function filesIn(location: string): Promise<string[]> {
+  return readdir(location).catch((error: NodeJS.ErrnoException): string[] => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
-  const tables = files.filter((name) => /^\d+\.(ldb|sst)$/.test(name));
-  const manifests = files.filter((name) => name.startsWith('MANIFEST-'));
-  if (!files.includes('CURRENT') && tables.length + manifests.length > 0)
-    return { why: 'CURRENT is missing' };
-  for (const name of tables) {
-    const ending = await lastBytes(join(location, name), FOOTER_BYTES);
-    if (ending.length < FOOTER_BYTES || ending.subarray(-8).toString('hex') !== TABLE_MAGIC)
-      return { why: `table ${name} does not end as a table does: it was cut or added to` };
-  }
-  return undefined;
+}
+
+export async function bytesIn(location: string): Promise<number> {
+  let bytes = 0;
+  // A file may be compacted away meanwhile.
+  for (const file of await filesIn(location))
+    bytes += await stat(join(location, file)).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  return bytes;
 }
 
 /** The LEVEL_* code that lies deepest among the causes. */
@@ -42,16 +102,4 @@ export function levelCode(error: unknown): string | undefined {
 
 export function isLocked(error: unknown): boolean {
   return levelCode(error) === 'LEVEL_LOCKED';
-}
-
-async function lastBytes(path: string, count: number): Promise<Buffer> {
-  const file = await open(path);
-  try {
-    const { size } = await file.stat();
-    const bytes = Buffer.alloc(Math.min(count, size));
-    await file.read(bytes, 0, bytes.length, size - bytes.length);
-    return bytes;
-  } finally {
-    await file.close();
-  }
 }

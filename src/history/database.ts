@@ -1,13 +1,16 @@
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ClassicLevel } from 'classic-level';
 import { Level } from 'level';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
-import { type Damage, damageOfTables, isLocked, levelCode } from './damage.js';
+import { bytesIn, type Damage, inspectFiles, isLocked, levelCode } from './damage.js';
 import { FORMAT, readFormat, writeFormat } from './format.js';
-import type { Key } from './keys.js';
+import { type Key, metaKey, SECTION, sectionRange } from './keys.js';
+import { putBackReadable, takeOutDamaged } from './mend.js';
+import { parseMeta } from './meta.js';
+import { reindex } from './reindex.js';
 
 /** level's own type leaves out what only its LevelDB backend has: compactRange, approximateSize. */
 export type Db = ClassicLevel<Uint8Array, Uint8Array>;
@@ -19,6 +22,8 @@ const KEPT_ASIDE = 2;
 /** What LevelDB may need to open: its write buffer as a table, a manifest, a log. */
 const ROOM_TO_OPEN_BYTES = 8 * 1024 * 1024;
 const REOPEN_EVERY_MS = 5_000;
+const FIRST_KEY: Key = Buffer.of(0);
+const LAST_KEY: Key = Buffer.of(0xff);
 
 /** Writes that wait for the one under way: they go together. */
 interface Group {
@@ -30,12 +35,15 @@ interface Group {
 /**
  * One LevelDB directory, made to outlive a full disk and damage. After a failed write LevelDB's log is torn at its end,
  * and what it takes after that would not be found again, so nothing is written before it was opened anew; before that
- * there must be room for it. Damage found on opening or by a compaction sets the directory aside and starts a fresh one.
+ * there must be room for it. On opening every checksum is checked: what is damaged is set aside, what can be read of it
+ * is put back (mend.ts), and only a database that cannot be mended gives way to a fresh one.
  */
 export class HistoryDatabase {
   readonly report: string[] = [];
-  /** Grows with each fresh database: what was written before is not in this one. */
+  /** Grows when a database was mended or replaced: what was written before may not be in this one. */
   generation = 0;
+  /** The database is not as it was left: its journal may hold what chunks hold, too. */
+  mended = false;
   writeFailures = 0;
   readonly #dir: string;
   readonly #clock: Clock;
@@ -56,8 +64,7 @@ export class HistoryDatabase {
   /** Throws STORE_FAILED for a newer format, a lock held by another process or a directory that cannot be used. */
   static async open(dir: string, clock: Clock, log: Log): Promise<HistoryDatabase> {
     const database = new HistoryDatabase(dir, clock, log);
-    const damage = await database.#tryOpen();
-    if (damage !== undefined) await database.#setAside(damage);
+    await database.#openOrMend();
     return database;
   }
 
@@ -74,16 +81,22 @@ export class HistoryDatabase {
     return this.#next.done;
   }
 
-  async sizeBytes(): Promise<number> {
-    let bytes = 0;
-    for (const file of await readdir(this.#location)) {
-      // A file may be compacted away meanwhile.
-      bytes += await stat(join(this.#location, file)).then(
-        ({ size }) => size,
-        () => 0,
-      );
-    }
-    return bytes;
+  sizeBytes(): Promise<number> {
+    return bytesIn(this.location);
+  }
+
+  /** Rewrites the tables without what was deleted. Damage that this meets is mended. Throws STORE_FAILED. */
+  compact(): Promise<void> {
+    const result = this.#writes.then(async () => {
+      try {
+        await this.level.compactRange(FIRST_KEY, LAST_KEY);
+      } catch (error) {
+        if (levelCode(error) !== 'LEVEL_CORRUPTION') throw readFailure(error);
+        await this.#mendRunning(messageOf(error));
+      }
+    });
+    this.#writes = result.catch(() => {});
+    return result;
   }
 
   async close(): Promise<void> {
@@ -103,7 +116,7 @@ export class HistoryDatabase {
     return group;
   }
 
-  get #location(): string {
+  get location(): string {
     return join(this.#dir, 'db');
   }
 
@@ -114,7 +127,7 @@ export class HistoryDatabase {
       await this.level.batch(operations as Operation[], { sync });
     } catch (error) {
       this.writeFailures++;
-      if (levelCode(error) === 'LEVEL_CORRUPTION') await this.#setAside({ why: messageOf(error) });
+      if (levelCode(error) === 'LEVEL_CORRUPTION') await this.#mendRunning(messageOf(error));
       else this.#failing = true;
       throw failed(this.#dir, error);
     }
@@ -127,8 +140,7 @@ export class HistoryDatabase {
     await this.#requireRoom();
     await this.#level?.close();
     this.#level = undefined;
-    const damage = await this.#tryOpen();
-    if (damage !== undefined) await this.#setAside(damage);
+    await this.#openOrMend();
     this.#failing = false;
     this.#nextReopenMs = 0;
   }
@@ -152,59 +164,108 @@ export class HistoryDatabase {
     }
   }
 
-  async #tryOpen(): Promise<Damage | undefined> {
+  async #openOrMend(): Promise<void> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o750 }).catch((error) => {
+      throw failed(this.#dir, error);
+    });
+    const format = await readFormat(this.#dir);
+    if (typeof format === 'number' && format > FORMAT) throw newerFormat(this.#dir, format);
+    const damage = await inspectFiles(this.location).catch((error) => {
+      throw failed(this.#dir, error);
+    });
+    if (damage.lostLogBytes > 0)
+      this.#say(
+        `${damage.lostLogBytes} bytes of the newest records of the history in ${this.#dir} are damaged and lost`,
+      );
+    if (damage.why.length > 0) await this.#mend(damage);
+    else {
+      const refusal = await this.#openLevel();
+      if (refusal !== undefined) await this.#mend({ ...damage, why: [refusal], repair: true });
+    }
+    await this.#settleFormat(format);
+  }
+
+  /** Format 1 has frames without the key in their checksum, which are read, too: migrating is writing the number. */
+  async #settleFormat(format: number | 'new' | 'damaged'): Promise<void> {
+    if (format === FORMAT) return;
+    const written = parseMeta(await this.level.get(metaKey))?.format ?? 1;
+    if (format === 'damaged' && written > FORMAT) {
+      await this.#level?.close();
+      this.#level = undefined;
+      throw newerFormat(this.#dir, written);
+    }
+    if (format === 'damaged')
+      this.#say(`the FORMAT file of the history in ${this.#dir} was unreadable; it is ${FORMAT}`);
+    await writeFormat(this.#dir).catch((error) => {
+      throw failed(this.#dir, error);
+    });
+  }
+
+  /** Why LevelDB refuses the files as damaged; undefined when it is open. */
+  async #openLevel(): Promise<string | undefined> {
     try {
-      await mkdir(this.#dir, { recursive: true, mode: 0o750 });
-      const format = await readFormat(this.#dir);
-      if (format === 'damaged') return { why: 'its FORMAT file is missing or unreadable' };
-      if (format === 'new') await writeFormat(this.#dir);
-      else if (format > FORMAT) throw newerFormat(this.#dir, format);
-      const damage = await damageOfTables(this.#location);
-      if (damage !== undefined) return damage;
       const options = { keyEncoding: 'view', valueEncoding: 'view' } as const;
-      const level = new Level<Uint8Array, Uint8Array>(this.#location, options) as unknown as Db;
+      const level = new Level<Uint8Array, Uint8Array>(this.location, options) as unknown as Db;
       await level.open();
       this.#level = level;
       return undefined;
     } catch (error) {
-      if (isCorecastError(error)) throw error;
       if (isLocked(error))
         throw failed(this.#dir, error, 'another process holds it: is a corecastd running?');
       const code = levelCode(error);
       // A table or manifest that the others name is gone.
       const gone = code === 'LEVEL_IO_ERROR' && /No such file/.test(innermost(error));
-      if (code === 'LEVEL_CORRUPTION' || gone) return { why: innermost(error) };
+      if (code === 'LEVEL_CORRUPTION' || gone) return innermost(error);
       throw failed(this.#dir, error);
     }
   }
 
-  /** For damage that only a reader of the records can see. */
-  replaceDamaged(why: string): Promise<void> {
-    // What comes from here on goes into the fresh one.
-    this.#next = undefined;
-    const result = this.#writes.then(() => this.#setAside({ why }));
-    this.#writes = result.catch(() => {});
-    return result;
-  }
-
-  async #setAside({ why }: Damage): Promise<void> {
+  /** What is not a chunk yet is in memory: the journal, of which older records may have come back, is not needed. */
+  async #mendRunning(why: string): Promise<void> {
     await this.#level?.close().catch(() => {});
     this.#level = undefined;
+    const damage = await inspectFiles(this.location);
+    await this.#mend(damage.why.length > 0 ? damage : { ...damage, why: [why], repair: true });
+    await this.level.clear(sectionRange(SECTION.journal));
+  }
+
+  async #mend(damage: Damage): Promise<void> {
     const stamp = new Date(this.#clock.nowMs()).toISOString().replace(/[-:]|\.\d+/g, '');
+    const why = damage.why.join('; ');
     try {
       const aside = await freeName(`${this.#dir}.damaged-${stamp}`);
-      await rename(this.#dir, aside);
-      const sentence = `the history in ${this.#dir} was damaged (${why}); it was set aside as ${aside} and a fresh one started`;
-      this.report.push(sentence);
-      this.#log.error({ dir: this.#dir, aside, why }, sentence);
+      await takeOutDamaged(this.location, aside, damage);
+      const refusal = await this.#openLevel();
+      if (refusal !== undefined) await this.#startFresh(aside, `${why}; ${refusal}`);
+      else {
+        const saved = await putBackReadable(this.level, this.location, aside, damage.tables);
+        const nameless = await reindex(this.level);
+        const and = nameless === 0 ? '' : `, the names of ${nameless} series are lost`;
+        this.#say(
+          `the history in ${this.#dir} was damaged (${why}); the damaged part was set aside as ${aside}, ` +
+            `${saved} of its records could be read and are kept${and}; the rest is as it was`,
+        );
+      }
       await this.#pruneAside();
     } catch (error) {
-      throw failed(this.#dir, error, 'the damaged history could not be set aside');
+      throw failed(this.#dir, error, 'the damaged history could not be mended');
     }
     this.generation++;
-    const damage = await this.#tryOpen();
-    if (damage !== undefined)
-      throw failed(this.#dir, new Error(damage.why), 'a fresh history is damaged too');
+    this.mended = true;
+  }
+
+  async #startFresh(aside: string, why: string): Promise<void> {
+    await rename(this.location, join(aside, 'db'));
+    this.#say(
+      `the history in ${this.#dir} was damaged (${why}); it was set aside as ${aside} and a fresh one started`,
+    );
+    const refusal = await this.#openLevel();
+    if (refusal !== undefined) throw new Error(`a fresh history is damaged too: ${refusal}`);
+  }
+
+  #say(sentence: string): void {
+    this.report.push(sentence);
+    this.#log.error({ dir: this.#dir }, sentence);
   }
 
   async #pruneAside(): Promise<void> {

@@ -156,7 +156,7 @@ export class Documents {
 
   #parse<T>(key: Key, value: Uint8Array): T | undefined {
     try {
-      return unframeJson<T>(value);
+      return unframeJson<T>(key, value);
     } catch (error) {
       if (!isCorecastError(error, 'STORE_DAMAGED') && !(error instanceof SyntaxError)) throw error;
       this.#onDamage(error, key);
@@ -172,7 +172,7 @@ export class Documents {
 }
 
 function put(key: Key, value: unknown, field: string): Operation {
-  const framed = frameJson(value);
+  const framed = frameJson(key, value);
   if (framed.length > MAX_DOCUMENT_BYTES)
     throw invalidField(field, `${framed.length} bytes of JSON`, `at most ${MAX_DOCUMENT_BYTES} bytes`);
   return { type: 'put', key, value: framed };

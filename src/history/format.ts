@@ -3,7 +3,7 @@ import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Grows when an older corecast could no longer read what this one writes. */
-export const FORMAT = 1;
+export const FORMAT = 2;
 const PATTERN = /^corecast-history (\d{1,6})\n$/;
 
 /** DIR/FORMAT stands outside LevelDB, so that a newer format is recognised without opening (and so changing) anything. */

@@ -1,37 +1,43 @@
 import { CorecastError } from '../lib/errors.js';
 import { crc32 } from './checksum.js';
+import type { Key } from './keys.js';
 
 /**
- * The frame around every value but chunks (which have the same one): byte 0 the version of the value's layout, bytes 1-4
- * CRC-32 of the rest, little-endian. LevelDB verifies no checksum on reads, so a flipped byte on disk shows here.
+ * The frame around every value: byte 0 the version of the frame, bytes 1-4 CRC-32 of the key and the body, little-endian,
+ * then the body. The key is in the checksum because LevelDB verifies none on reads: a byte that flips in a key on disk
+ * would otherwise put a sound value in another's place. Frames of version 1 (format 1) left the key out; they are read.
  */
 const HEADER = 5;
-const JSON_VERSION = 1;
+const WITHOUT_KEY = 1;
+const VERSION = 2;
 
-export function frame(version: number, body: Uint8Array): Uint8Array {
+export function frame(key: Key, body: Uint8Array): Uint8Array {
   const framed = Buffer.allocUnsafe(HEADER + body.length);
-  framed[0] = version;
-  framed.writeUInt32LE(crc32(body), 1);
+  framed[0] = VERSION;
+  framed.writeUInt32LE(crc32(body, crc32(key)), 1);
   framed.set(body, HEADER);
   return framed;
 }
 
 /** Throws STORE_DAMAGED. */
-export function unframe(version: number, framed: Uint8Array): Uint8Array {
-  if (framed.length < HEADER) throw damaged(`it has ${framed.length} bytes`);
-  if (framed[0] !== version) throw damaged(`its layout is ${framed[0]}, this corecast reads ${version}`);
+export function unframe(key: Key, framed: Uint8Array): Uint8Array {
+  if (framed.length < HEADER) throw damaged(`it has ${framed.length} bytes, at least ${HEADER} are needed`);
+  const version = framed[0];
+  if (version !== VERSION && version !== WITHOUT_KEY)
+    throw damaged(`its layout is ${version}, this corecast reads up to ${VERSION}`);
   const body = framed.subarray(HEADER);
   const stored = new DataView(framed.buffer, framed.byteOffset).getUint32(1, true);
-  if (crc32(body) !== stored) throw damaged('its checksum does not match');
+  const sum = version === WITHOUT_KEY ? crc32(body) : crc32(body, crc32(key));
+  if (sum !== stored) throw damaged('its checksum does not match');
   return body;
 }
 
-export function frameJson(value: unknown): Uint8Array {
-  return frame(JSON_VERSION, Buffer.from(JSON.stringify(value), 'utf8'));
+export function frameJson(key: Key, value: unknown): Uint8Array {
+  return frame(key, Buffer.from(JSON.stringify(value), 'utf8'));
 }
 
-export function unframeJson<T>(framed: Uint8Array): T {
-  const body = unframe(JSON_VERSION, framed);
+export function unframeJson<T>(key: Key, framed: Uint8Array): T {
+  const body = unframe(key, framed);
   return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8')) as T;
 }
 

@@ -1,5 +1,7 @@
-import { decodeColumns, encodeColumns, type Samples } from './chunk.js';
+import { BitWriter } from './bits.js';
+import { decodeColumns, type Samples, writeColumns } from './chunk.js';
 import { frame, unframe } from './frame.js';
+import type { Key } from './keys.js';
 
 /**
  * One journal record a flush: which series had their open chunk written as a chunk in the same batch, then the new samples
@@ -8,36 +10,36 @@ import { frame, unframe } from './frame.js';
  *   u32 number of seals, for each: u32 series id, u32 how many of its journaled samples (the oldest) the chunk took,
  *   then for each piece: u32 series id, u32 length, columns (chunk.ts)
  *
- * All little-endian, in a frame (frame.ts) of version 1.
+ * All little-endian, in a frame (frame.ts).
  */
 export interface JournalRecord {
   readonly seals: readonly { readonly series: number; readonly count: number }[];
   readonly pieces: readonly { readonly series: number; readonly samples: Samples }[];
 }
 
-const VERSION = 1;
+/** Used anew by each record: most pieces are a few samples, and a buffer for each would cost more than filling it. */
+const writer = new BitWriter(64 * 1024);
 
-export function encodeJournal({ seals, pieces }: JournalRecord): Uint8Array {
-  const head = Buffer.alloc(4 + 8 * seals.length);
-  head.writeUInt32LE(seals.length, 0);
-  for (const [i, { series, count }] of seals.entries()) {
-    head.writeUInt32LE(series, 4 + 8 * i);
-    head.writeUInt32LE(count, 8 + 8 * i);
+export function encodeJournal(key: Key, { seals, pieces }: JournalRecord): Uint8Array {
+  writer.reset();
+  writer.writeWord(seals.length);
+  for (const { series, count } of seals) {
+    writer.writeWord(series);
+    writer.writeWord(count);
   }
-  const parts: Uint8Array[] = [head];
   for (const { series, samples } of pieces) {
-    const columns = encodeColumns(samples);
-    const prefix = Buffer.alloc(8);
-    prefix.writeUInt32LE(series, 0);
-    prefix.writeUInt32LE(columns.length, 4);
-    parts.push(prefix, columns);
+    writer.writeWord(series);
+    writer.writeWord(0);
+    const start = writer.align();
+    writeColumns(writer, samples);
+    writer.patchWord(start - 4, writer.align() - start);
   }
-  return frame(VERSION, Buffer.concat(parts));
+  return frame(key, writer.finish());
 }
 
 /** Throws STORE_DAMAGED. */
-export function decodeJournal(framed: Uint8Array): JournalRecord {
-  const bytes = unframe(VERSION, framed);
+export function decodeJournal(key: Key, framed: Uint8Array): JournalRecord {
+  const bytes = unframe(key, framed);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const sealCount = view.getUint32(0, true);
   const seals = Array.from({ length: sealCount }, (_, i) => ({

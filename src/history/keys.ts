@@ -14,6 +14,10 @@ export const SECTION = {
   seriesName: 'n',
   run: 'r',
   runById: 's',
+  rollup10s: 'u',
+  rollup5m: 'v',
+  rollupState: 'w',
+  rollupStale: 'x',
 } as const;
 
 export type Key = Uint8Array;
@@ -60,6 +64,24 @@ export function parseChunkKey(key: Key): ChunkKey | undefined {
 export function bucketStart(bucket: number): Key {
   return chunkKey({ bucket: Math.min(Math.max(0, bucket), 0xffffffff), series: 0, startMs: 0, number: 0 });
 }
+
+/** Roll-ups of one series' hour, or the mark that they are stale. */
+export function rollupKey(section: string, bucket: number, series: number): Key {
+  const key = Buffer.allocUnsafe(9);
+  key.write(section, 0, 'latin1');
+  key.writeUInt32BE(Math.min(Math.max(0, bucket), 0xffffffff), 1);
+  key.writeUInt32BE(series, 5);
+  return key;
+}
+
+/** undefined for a key that no roll-up can have. */
+export function parseRollupKey(key: Key): { bucket: number; series: number } | undefined {
+  if (key.length !== 9) return undefined;
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.length);
+  return { bucket: bytes.readUInt32BE(1), series: bytes.readUInt32BE(5) };
+}
+
+export const rollupStateKey: Key = Buffer.from(SECTION.rollupState, 'latin1');
 
 /** Section, then a time or sequence number, then text: decisions and runs in time order, journal records in sequence. */
 export function orderedKey(section: string, order: number, text = ''): Key {

@@ -45,6 +45,11 @@ export class OpenChunk {
     return this.#at[0]!;
   }
 
+  /** 0 when empty. */
+  get endMs(): number {
+    return this.count === 0 ? 0 : this.#at[this.count - 1]!;
+  }
+
   /** A view: valid until the next push. */
   samples(from = 0): Samples {
     return { at: this.#at.subarray(from, this.count), values: this.#values.subarray(from, this.count) };

@@ -1,4 +1,4 @@
-import { decodeChunk, encodeChunk, MAX_AT_MS, type Samples } from './chunk.js';
+import { decodeColumns, encodeColumns, MAX_AT_MS, type Samples } from './chunk.js';
 import { CHUNK_SAMPLES, CHUNK_SPAN_MS, OpenChunk } from './open-chunk.js';
 
 /** Series with samples that are not in a chunk on disk. */
@@ -23,6 +23,7 @@ export interface Series {
 export interface PendingChunk {
   readonly series: Series;
   readonly chunk: OpenChunk;
+  /** Its columns; framed with its key when that is known. */
   readonly bytes: Uint8Array;
   /** In its key; 0 until the first attempt to write it, then the same for each attempt. */
   number: number;
@@ -71,7 +72,7 @@ export class OpenSeries {
   seal(series: Series, nowMs: number): void {
     const { open } = series;
     if (open.count === 0) return;
-    const bytes = encodeChunk(open.samples());
+    const bytes = encodeColumns(open.samples());
     this.pending.push({ series, chunk: open, bytes, number: 0, inFlight: false });
     this.pendingBytes += bytes.length;
     series.pending++;
@@ -113,7 +114,7 @@ export class OpenSeries {
   samplesOf(series: Series): Samples[] {
     const runs = this.pending
       .filter((entry) => entry.series === series)
-      .map(({ bytes }) => decodeChunk(bytes));
+      .map(({ bytes }) => decodeColumns(bytes));
     const { at, values } = series.open.samples();
     if (at.length > 0) runs.push({ at: at.slice(), values: values.slice() });
     return runs;

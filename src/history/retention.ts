@@ -1,7 +1,17 @@
 import type { Clock } from '../lib/clock.js';
+import { nextBucketOf } from './chunk-reader.js';
 import type { Db, HistoryDatabase, Operation } from './database.js';
 import type { Documents } from './documents.js';
-import { bucketOf, bucketStart, type Key, orderedKey, parseChunkKey, SECTION, sectionRange } from './keys.js';
+import {
+  bucketOf,
+  bucketStart,
+  type Key,
+  orderedKey,
+  parseChunkKey,
+  rollupKey,
+  SECTION,
+  sectionRange,
+} from './keys.js';
 import { CHUNK_SPAN_MS } from './open-chunk.js';
 import { type Range, scan } from './scan.js';
 import { parseSeriesRecord } from './series-names.js';
@@ -9,6 +19,8 @@ import type { SeriesStore } from './series-store.js';
 
 export interface RetentionLimits {
   readonly retentionMs: number;
+  readonly rollup10sMs: number;
+  readonly rollup5mMs: number;
   readonly maxBytes: number;
   readonly maxRuns: number;
   readonly maxDecisions: number;
@@ -16,6 +28,7 @@ export interface RetentionLimits {
 
 export interface TrimReport {
   readonly chunks: number;
+  readonly rollups: number;
   readonly names: number;
   readonly decisions: number;
   readonly runs: number;
@@ -23,14 +36,14 @@ export interface TrimReport {
 }
 
 /** Shares of the size limit; a section gives way only when the whole is over its limit and the section over its share. */
-const SHARE = { chunks: 0.5, runs: 0.35, decisions: 0.15 };
+const SHARE = { chunks: 0.35, rollup10s: 0.1, rollup5m: 0.05, runs: 0.35, decisions: 0.15 };
 /** Of what is over the limit, deleted beyond it, so that the next samples do not exceed it at once. */
 const SLACK = 0.1;
 const DELETES_PER_WRITE = 500;
 
 /**
  * Nothing grows without bound. By age: chunks and decisions older than the retention time (and chunks as far in the
- * future: a clock was wrong), and names of series without chunks. Runs do not age, they are what models learn from: the
+ * future: a clock was wrong), roll-ups older than theirs, and names of series without either. Runs do not age, they are what models learn from: the
  * newest `maxRuns` stay. By size: the oldest of each section until it fits its share.
  */
 export class Retention {
@@ -57,7 +70,10 @@ export class Retention {
   async trim(): Promise<TrimReport> {
     const nowMs = this.#clock.nowMs();
     const { retentionMs, maxRuns, maxDecisions } = this.#limits;
+    const { rollup10sMs, rollup5mMs } = this.#limits;
     let chunks = await this.#dropChunks(nowMs - retentionMs, nowMs + retentionMs);
+    let rollups = await this.#dropRollups(SECTION.rollup10s, nowMs - rollup10sMs, nowMs + retentionMs);
+    rollups += await this.#dropRollups(SECTION.rollup5m, nowMs - rollup5mMs, nowMs + retentionMs);
     let decisions = await this.#dropDocuments(
       SECTION.decision,
       SECTION.decisionById,
@@ -66,12 +82,19 @@ export class Retention {
     );
     let runs = await this.#dropDocuments(SECTION.run, SECTION.runById, 0, maxRuns);
     if ((await this.#database.sizeBytes()) > this.#limits.maxBytes) {
-      chunks += await this.#shrinkChunks();
+      chunks += await this.#shrink(SECTION.chunk, SHARE.chunks);
+      rollups += await this.#shrink(SECTION.rollup10s, SHARE.rollup10s);
+      rollups += await this.#shrink(SECTION.rollup5m, SHARE.rollup5m);
       decisions += await this.#shrinkDocuments(SECTION.decision, SHARE.decisions);
       runs += await this.#shrinkDocuments(SECTION.run, SHARE.runs);
     }
-    const names = chunks === 0 ? 0 : await this.#dropNames();
-    return { chunks, names, decisions, runs, bytes: await this.#database.sizeBytes() };
+    const names = chunks + rollups === 0 ? 0 : await this.#dropNames();
+    return { chunks, rollups, names, decisions, runs, bytes: await this.#database.sizeBytes() };
+  }
+
+  /** The bucket of the oldest samples that age leaves. */
+  oldestKept(): number {
+    return bucketOf(Math.max(0, this.#clock.nowMs() - this.#limits.retentionMs));
   }
 
   get #level(): Db {
@@ -95,11 +118,20 @@ export class Retention {
     return dropped;
   }
 
-  async #shrinkChunks(): Promise<number> {
-    const section = sectionRange(SECTION.chunk);
-    let excess = await this.#excess(section, SHARE.chunks);
+  /** Whole hours that end before `from` or start after `to`. */
+  async #dropRollups(section: string, from: number, to: number): Promise<number> {
+    const { gte, lt } = sectionRange(section);
+    const drop = (range: Range) => this.#drop(range, (key) => [{ type: 'del', key }]);
+    const old = await drop({ gte, lt: rollupKey(section, bucketOf(Math.max(0, from)), 0) });
+    return old + (await drop({ gte: rollupKey(section, bucketOf(to) + 1, 0), lt }));
+  }
+
+  /** The oldest go until the section fits its share. */
+  async #shrink(section: string, share: number): Promise<number> {
+    const range = sectionRange(section);
+    let excess = await this.#excess(range, share);
     if (excess <= 0) return 0;
-    return this.#drop(section, (key, value) => {
+    return this.#drop(range, (key, value) => {
       if (excess <= 0) return 'enough';
       excess -= key.length + value.length;
       return [{ type: 'del', key }];
@@ -128,15 +160,15 @@ export class Retention {
     });
   }
 
-  /** Names of series that have no chunk in a bucket that is still there, and no sample in memory. */
+  /** Names of series that have no chunk or roll-up in a bucket that is still there, and no sample in memory. */
   async #dropNames(): Promise<number> {
     let oldest = Number.POSITIVE_INFINITY;
-    for await (const key of this.#level.keys({ ...sectionRange(SECTION.chunk), limit: 1 }))
-      oldest = parseChunkKey(key)?.bucket ?? 0;
+    for (const section of [SECTION.chunk, SECTION.rollup10s, SECTION.rollup5m])
+      oldest = Math.min(oldest, await nextBucketOf(section, this.#level, undefined, 0, () => {}));
     return this.#series.exclusive(async () => {
       const operations: Operation[] = [];
       for await (const [key, value] of scan(this.#level, sectionRange(SECTION.seriesName), ignoreDamage)) {
-        const record = parseSeriesRecord(value);
+        const record = parseSeriesRecord(key, value);
         const name = Buffer.from(key).toString('utf8', 1);
         if (record === undefined || record.last >= oldest || this.#series.isOpen(name)) continue;
         operations.push(...this.#series.names.removal(key, record.id));

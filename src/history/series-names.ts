@@ -28,7 +28,7 @@ export class SeriesNames {
     );
     const refused: Series[] = [];
     for (const [i, one] of series.entries()) {
-      const record = parseSeriesRecord(values[i]);
+      const record = parseSeriesRecord(textKey(SECTION.seriesName, one.name), values[i]);
       if (record !== undefined) {
         Object.assign(one, record, { changed: false });
       } else if (this.count < MAX_SERIES) {
@@ -44,9 +44,10 @@ export class SeriesNames {
   /** Writes that name a series and say where its chunks are. */
   operations({ name, id, first, last }: Series): Operation[] {
     const record: SeriesRecord = { id, first, last };
+    const [byName, byId] = [textKey(SECTION.seriesName, name), seriesIdKey(id)];
     return [
-      { type: 'put', key: textKey(SECTION.seriesName, name), value: frameJson(record) },
-      { type: 'put', key: seriesIdKey(id), value: frameJson(name) },
+      { type: 'put', key: byName, value: frameJson(byName, record) },
+      { type: 'put', key: byId, value: frameJson(byId, name) },
     ];
   }
 
@@ -59,18 +60,18 @@ export class SeriesNames {
 }
 
 /** undefined for a missing or damaged record: the series then gets a new number, its old chunks age out unseen. */
-export function parseSeriesRecord(framed: Uint8Array | undefined): SeriesRecord | undefined {
-  return parse<SeriesRecord>(framed);
+export function parseSeriesRecord(key: Key, framed: Uint8Array | undefined): SeriesRecord | undefined {
+  return parse<SeriesRecord>(key, framed);
 }
 
-export function parseSeriesName(framed: Uint8Array | undefined): string | undefined {
-  return parse<string>(framed);
+export function parseSeriesName(key: Key, framed: Uint8Array | undefined): string | undefined {
+  return parse<string>(key, framed);
 }
 
-function parse<T>(framed: Uint8Array | undefined): T | undefined {
+function parse<T>(key: Key, framed: Uint8Array | undefined): T | undefined {
   if (framed === undefined) return undefined;
   try {
-    return unframeJson<T>(framed);
+    return unframeJson<T>(key, framed);
   } catch (error) {
     if (isCorecastError(error, 'STORE_DAMAGED')) return undefined;
     throw error;

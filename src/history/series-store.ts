@@ -1,27 +1,25 @@
 import type { Clock } from '../lib/clock.js';
+import { CorecastError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
-import type { Samples } from './chunk.js';
-import { getEach, type HistoryDatabase, type Operation } from './database.js';
-import { frameJson, unframeJson } from './frame.js';
+import { encodeColumns, type Samples } from './chunk.js';
+import { chunkOperations } from './chunk-operations.js';
+import { type Db, getEach, type HistoryDatabase, type Operation } from './database.js';
+import { FORMAT } from './format.js';
+import { frameJson } from './frame.js';
 import type { SeriesPoint } from './history.js';
 import { encodeJournal, type JournalRecord } from './journal.js';
-import { bucketOf, chunkKey, metaKey, orderedKey, SECTION, seriesIdKey } from './keys.js';
-import { CHUNK_SAMPLES, type OpenChunk } from './open-chunk.js';
+import { metaKey, orderedKey, SECTION, seriesIdKey } from './keys.js';
+import { type Meta, parseMeta } from './meta.js';
+import { CHUNK_SAMPLES, OpenChunk } from './open-chunk.js';
 import { OpenSeries, type PendingChunk, type Series } from './open-series.js';
-import { replayJournal } from './replay.js';
+import { reindex } from './reindex.js';
+import { dropStored, replayJournal } from './replay.js';
+import { Rollups } from './rollups.js';
 import { parseSeriesName, SeriesNames } from './series-names.js';
 
 /** Chunks in one write; also what may wait for the next flush without asking for one. */
 const BATCH_BYTES = 1024 * 1024;
 const MAX_JOURNAL_DELETES = 1_000;
-
-/** The value of the meta key: the last number given of each kind. */
-interface Meta {
-  readonly record: number;
-  readonly chunk: number;
-  readonly series: number;
-  readonly names: number;
-}
 
 export interface SeriesMetrics {
   readonly samplesStored: number;
@@ -39,6 +37,7 @@ export interface SeriesMetrics {
 /** Takes samples in, writes them as chunks, and keeps what is not a chunk yet safe in the journal (store.ts). */
 export class SeriesStore {
   readonly names = new SeriesNames();
+  readonly rollups = new Rollups();
   readonly #open: OpenSeries;
   readonly #database: HistoryDatabase;
   readonly #clock: Clock;
@@ -90,6 +89,31 @@ export class SeriesStore {
     return this.exclusive(() => this.#writeAll());
   }
 
+  /** Writes ascending samples as chunks, at once and beside what is open. Throws STORE_FAILED, LIMIT_EXCEEDED. */
+  write(name: string, { at, values }: Samples): Promise<void> {
+    return this.exclusive(async () => {
+      const series = this.#open.series.get(name) ?? this.#open.begin(name, this.#clock.monotonicMs());
+      if (series === undefined)
+        throw new CorecastError(
+          'LIMIT_EXCEEDED',
+          `the history has no room for series ${name}: too many are open`,
+        );
+      await this.#numberSeries();
+      const operations: Operation[] = [];
+      for (let from = 0; from < at.length; ) {
+        const chunk = new OpenChunk(CHUNK_SAMPLES, 0);
+        while (from < at.length && chunk.accepts(at[from]!)) chunk.push(at[from]!, values[from++]!);
+        const { startMs, endMs } = chunk;
+        const full = { startMs, endMs, bytes: encodeColumns(chunk.samples()), number: ++this.#chunk };
+        operations.push(...chunkOperations(series, full, this.rollups));
+      }
+      operations.push(...this.names.operations(series));
+      operations.push({ type: 'put', key: metaKey, value: frameJson(metaKey, this.#meta(this.#record)) });
+      await this.#database.write(operations);
+      this.#counts.samplesStored += at.length;
+    });
+  }
+
   /** Runs alone: no flush meanwhile. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     this.#working++;
@@ -122,10 +146,11 @@ export class SeriesStore {
   /** Reads the counters and the journal. Sentences for the operator come back. Throws STORE_DAMAGED. */
   async replay(): Promise<string[]> {
     const { level } = this.#database;
-    const framed = await level.get(metaKey);
-    const meta: Meta =
-      framed === undefined ? { record: 0, chunk: 0, series: 0, names: 0 } : unframeJson(framed);
+    const meta = await this.#readMeta(level);
+    await this.rollups.load(level);
     const { open, lost, first, last } = await replayJournal(level);
+    // Records that were deleted may have come back.
+    if (this.#database.mended) await dropStored(level, open);
     this.#record = Math.max(meta.record, last ?? 0);
     this.#firstRecord = first ?? this.#record + 1;
     this.#chunk = meta.chunk;
@@ -133,7 +158,9 @@ export class SeriesStore {
     this.names.count = meta.names;
     this.#lostRecords = lost;
     const ids = [...open.keys()];
-    const names = (await getEach(level, ids.map(seriesIdKey))).map(parseSeriesName);
+    const names = (await getEach(level, ids.map(seriesIdKey))).map((value, i) =>
+      parseSeriesName(seriesIdKey(ids[i]!), value),
+    );
     for (const [i, id] of ids.entries()) this.#readBack(id, names[i], open.get(id)!);
     await this.#numberSeries();
     // A series whose record is damaged keeps the number that the journal knows it by.
@@ -144,6 +171,17 @@ export class SeriesStore {
     return lost === 0
       ? []
       : [`${lost} journal records of the history were damaged, and the samples in them are lost`];
+  }
+
+  async #readMeta(level: Db): Promise<Meta> {
+    const framed = await level.get(metaKey);
+    const nothing = { record: 0, chunk: 0, series: 0, names: 0 };
+    if (framed === undefined) return nothing;
+    const meta = parseMeta(framed);
+    if (meta !== undefined) return meta;
+    this.#database.report.push('the counters of the history were damaged; they were counted anew');
+    await reindex(level);
+    return parseMeta(await level.get(metaKey)) ?? nothing;
   }
 
   #readBack(
@@ -167,7 +205,7 @@ export class SeriesStore {
     try {
       for (let more = true; more; ) {
         const { generation } = this.#database;
-        if (this.#generation !== generation) this.#beginAnew();
+        if (this.#generation !== generation) await this.#beginAnew();
         await this.#numberSeries();
         more = await this.#writeBatch().catch((error: unknown) => {
           // Damage came to light and there is a fresh database: what is in memory goes there.
@@ -191,15 +229,17 @@ export class SeriesStore {
     this.#open.closeEmpty();
   }
 
-  /** The database is a fresh one: nothing of what was written before is in it. */
-  #beginAnew(): void {
+  /** The database was mended or is a fresh one: what was written before may not be in it. */
+  async #beginAnew(): Promise<void> {
     for (const series of this.#open.series.values()) {
       Object.assign(series, { id: 0, first: 1, last: 0, changed: true });
       series.open.journaled = 0;
     }
     for (const { chunk } of this.#open.pending) chunk.journaled = 0;
     this.#open.unsealed = [];
-    this.names.count = 0;
+    const { level } = this.#database;
+    this.names.count = parseMeta(await level.get(metaKey))?.names ?? 0;
+    await this.rollups.load(level);
     this.#firstRecord = this.#record + 1;
     this.#generation = this.#database.generation;
   }
@@ -227,7 +267,7 @@ export class SeriesStore {
       pieces: journaled.map(({ id, open }) => ({ series: id, samples: open.samples(open.journaled) })),
     };
     if (chunks.length + journaled.length === 0) return more;
-    const operations = chunks.map((entry) => this.#chunkOperation(entry));
+    const operations = chunks.flatMap((entry) => this.#chunkOperations(entry));
     const named = new Set(
       [...chunks.map(({ series }) => series), ...journaled].filter(({ changed }) => changed),
     );
@@ -235,14 +275,15 @@ export class SeriesStore {
     let number = this.#record;
     let journalBytes = 0;
     if (record.seals.length + record.pieces.length > 0) {
-      const value = encodeJournal(record);
+      const key = orderedKey(SECTION.journal, ++number);
+      const value = encodeJournal(key, record);
       journalBytes = value.length;
-      operations.push({ type: 'put', key: orderedKey(SECTION.journal, ++number), value });
+      operations.push({ type: 'put', key, value });
     }
     const firstRecord = this.#oldestNeeded(chunks, number);
     for (let old = this.#firstRecord; old < firstRecord; old++)
       operations.push({ type: 'del', key: orderedKey(SECTION.journal, old) });
-    operations.push({ type: 'put', key: metaKey, value: frameJson(this.#meta(number)) });
+    operations.push({ type: 'put', key: metaKey, value: frameJson(metaKey, this.#meta(number)) });
     await this.#commit(chunks, operations);
     this.#open.unsealed.splice(0, unsealed.length);
     this.#record = number;
@@ -253,16 +294,11 @@ export class SeriesStore {
     return more;
   }
 
-  #chunkOperation(entry: PendingChunk): Operation {
+  #chunkOperations(entry: PendingChunk): Operation[] {
     const { series, chunk, bytes } = entry;
-    const bucket = bucketOf(chunk.startMs);
-    const none = series.first > series.last;
-    const first = none ? bucket : Math.min(series.first, bucket);
-    const last = none ? bucket : Math.max(series.last, bucket);
-    if (first !== series.first || last !== series.last) Object.assign(series, { first, last, changed: true });
     if (entry.number === 0) entry.number = ++this.#chunk;
-    const key = chunkKey({ bucket, series: series.id, startMs: chunk.startMs, number: entry.number });
-    return { type: 'put', key, value: bytes };
+    const { startMs, endMs } = chunk;
+    return chunkOperations(series, { startMs, endMs, bytes, number: entry.number }, this.rollups);
   }
 
   async #commit(chunks: readonly PendingChunk[], operations: readonly Operation[]): Promise<void> {
@@ -311,7 +347,13 @@ export class SeriesStore {
   }
 
   #meta(record: number): Meta {
-    return { record, chunk: this.#chunk, series: this.names.next - 1, names: this.names.count };
+    return {
+      format: FORMAT,
+      record,
+      chunk: this.#chunk,
+      series: this.names.next - 1,
+      names: this.names.count,
+    };
   }
 }
 

@@ -1,5 +1,10 @@
 import type { EventEmitter } from 'node:events';
-import { type handleServerStreamingCall, type handleUnaryCall, status } from '@grpc/grpc-js';
+import {
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  status,
+} from '@grpc/grpc-js';
 import { CorecastError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { Peer } from './control.js';
@@ -66,6 +71,28 @@ export function serverStream<Request, Response>(
         call.end();
       } catch (error) {
         call.emit('error', open.fail(error));
+      }
+    })();
+  };
+}
+
+/** A client-streaming method. The next message is read only when the handler asks for it. */
+export function clientStream<Request, Response>(
+  scope: CallScope,
+  handler: (requests: AsyncIterable<Request>, context: CallContext) => Promise<Response>,
+): handleClientStreamingCall<Request, Response> {
+  return (call, callback) => {
+    const open = openCall(scope, call);
+    async function* requests(): AsyncGenerator<Request> {
+      for await (const message of call as AsyncIterable<Request>) yield wellFormed(message);
+    }
+    void (async () => {
+      try {
+        const response = await handler(requests(), open.context);
+        open.finish(status.OK);
+        callback(null, response);
+      } catch (error) {
+        callback(open.fail(error));
       }
     })();
   };

@@ -5,7 +5,13 @@ import type { ModelEvidence } from '../forecast/evidence.js';
 import type { Forecast, Quantiles } from '../forecast/forecast.js';
 import type { ModelCard, ModelScore } from '../forecast/network.js';
 import type { Signature } from '../forecast/signature.js';
-import type { SeriesChunk, SeriesQuery } from '../history/history.js';
+import type {
+  BackupReport,
+  HistoryStats,
+  SeriesChunk,
+  SeriesQuery,
+  VerifyReport,
+} from '../history/history.js';
 import type { Run } from '../history/records.js';
 import type { HostSample } from '../monitor/sample.js';
 import type { PinResult } from '../pinning/pinning.js';
@@ -231,6 +237,13 @@ export interface Control {
   /** Adds a calibration measurement; only for root and the daemon's own user. */
   recordRun(run: Run, peer: Peer): Promise<void>;
   runs(filter: { origin?: Run['origin']; sinceMs?: number }): AsyncIterable<Run>;
+  historyStats(): Promise<HistoryStats>;
+  /** This and the three below, like recordRun(), only for root and the daemon's own user. */
+  verifyHistory(peer: Peer): Promise<VerifyReport>;
+  compactHistory(peer: Peer): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }>;
+  backupHistory(dir: string, peer: Peer): Promise<BackupReport>;
+  /** Returns how many were not there yet. */
+  importSamples(chunk: SeriesChunk, peer: Peer): Promise<number>;
   models(): Promise<readonly ModelInfo[]>;
   /** What decides every later admission is changed only by root and the daemon's own user, like recordRun(). */
   train(call: TrainCall, peer: Peer, signal: AbortSignal): AsyncIterable<TrainingProgress>;

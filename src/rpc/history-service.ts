@@ -1,13 +1,13 @@
 import type { SeriesQuery } from '../history/history.js';
 import { unitOf } from '../history/series.js';
 import type { Clock } from '../lib/clock.js';
-import { type CallScope, serverStream, unary } from './call.js';
+import { type CallScope, clientStream, serverStream, unary } from './call.js';
 import type { Control } from './control.js';
 import { toRun } from './convert.js';
 import type { HistoryServiceHandlers } from './generated/corecast/v1/HistoryService.js';
 import type { QueryHistoryResponse } from './generated/corecast/v1/QueryHistoryResponse.js';
 import { readRun } from './read-run.js';
-import { historyQuery, runsFilter } from './validate.js';
+import { backupDir, historyQuery, importedChunk, runsFilter } from './validate-history.js';
 
 /** As many points as one message carries. */
 const CHUNK_POINTS = 4_096;
@@ -24,6 +24,25 @@ export function historyService(control: Control, scope: CallScope, clock: Clock)
     }),
     ListRuns: serverStream(scope, async function* (message) {
       for await (const run of control.runs(runsFilter(message))) yield { run: toRun(run) };
+    }),
+    GetHistoryStats: unary(scope, async () => {
+      const stats = await control.historyStats();
+      return { ...stats, sections: [...stats.sections] };
+    }),
+    VerifyHistory: unary(scope, async (_, { peer }) => {
+      const report = await control.verifyHistory(peer);
+      return { ...report, damage: [...report.damage] };
+    }),
+    CompactHistory: unary(scope, (_, { peer }) => control.compactHistory(peer)),
+    BackupHistory: unary(scope, ({ dir }, { peer }) => control.backupHistory(backupDir(dir), peer)),
+    ImportHistory: clientStream(scope, async (requests, { peer }) => {
+      const total = { points: 0, added: 0 };
+      for await (const message of requests) {
+        const chunk = importedChunk(message);
+        total.added += await control.importSamples(chunk, peer);
+        total.points += chunk.points.length;
+      }
+      return total;
     }),
   };
 }

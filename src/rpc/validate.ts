@@ -1,15 +1,11 @@
-import type { SeriesQuery } from '../history/history.js';
-import type { Run } from '../history/records.js';
 import type { ChannelClass, ProcessRef } from '../reservation/reservation.js';
 import type { ChannelRequest, IngressReport, Progress, ReserveCall, TrainCall } from './control.js';
 import type { AttachRequest__Output } from './generated/corecast/v1/AttachRequest.js';
 import type { ExplainRequest__Output } from './generated/corecast/v1/ExplainRequest.js';
 import type { ListModelStepsRequest__Output } from './generated/corecast/v1/ListModelStepsRequest.js';
-import type { ListRunsRequest__Output } from './generated/corecast/v1/ListRunsRequest.js';
 import type { PredictRequest__Output } from './generated/corecast/v1/PredictRequest.js';
 import type { Process__Output } from './generated/corecast/v1/Process.js';
 import type { Progress__Output } from './generated/corecast/v1/Progress.js';
-import type { QueryHistoryRequest__Output } from './generated/corecast/v1/QueryHistoryRequest.js';
 import type { ReleaseRequest__Output } from './generated/corecast/v1/ReleaseRequest.js';
 import type { ReportIngressRequest__Output } from './generated/corecast/v1/ReportIngressRequest.js';
 import type { ReserveRequest__Output } from './generated/corecast/v1/ReserveRequest.js';
@@ -28,13 +24,13 @@ const DEFAULT_PRIORITY = 50;
 const MAX_CPUS = 8_192;
 const MAX_WAIT_MS = 86_400_000;
 const MAX_ID = 64;
-const MAX_NAME = 200;
+export const MAX_NAME = 200;
 const MAX_KEY = 128;
 const MAX_RUNGS = 16;
 /** Linux' PID_MAX_LIMIT on 64 bits. */
 const MAX_PID = 4_194_304;
 /** Unix milliseconds of the year 9999: later is a unit mistake. */
-const MAX_TIME_MS = 253_402_300_799_999;
+export const MAX_TIME_MS = 253_402_300_799_999;
 const MAX_SAFE = Number.MAX_SAFE_INTEGER;
 const PROMOTION: Readonly<Record<string, TrainCall['promotion']>> = {
   PROMOTION_POLICY_UNSPECIFIED: 'shadow',
@@ -130,31 +126,6 @@ export function ingressRequest(message: ReportIngressRequest__Output, nowMs: num
   });
   violations.raise();
   return reports;
-}
-
-export function historyQuery(message: QueryHistoryRequest__Output, nowMs: number): SeriesQuery {
-  const violations = new Violations();
-  const query: SeriesQuery = {
-    series: violations.text('series', message.series, 0, MAX_NAME),
-    fromMs: violations.integer('from_ms', message.fromMs, 0, MAX_TIME_MS),
-    toMs: violations.integer('to_ms', message.toMs, 0, MAX_TIME_MS) || nowMs,
-    stepMs: violations.integer('step_ms', message.stepMs, 0, MAX_TIME_MS),
-  };
-  if (message.toMs !== 0) {
-    violations.check(query.toMs > query.fromMs, 'to_ms', message.toMs, `more than from_ms (${query.fromMs})`);
-  }
-  violations.raise();
-  return query;
-}
-
-export function runsFilter(message: ListRunsRequest__Output): { origin?: Run['origin']; sinceMs: number } {
-  const violations = new Violations();
-  const sinceMs = violations.integer('since_ms', message.sinceMs, 0, MAX_TIME_MS);
-  const origin = (['calibration', 'live', 'vod'] as const).find((known) => known === message.origin);
-  const known = message.origin === '' || origin !== undefined;
-  violations.check(known, 'origin', message.origin, '"calibration", "live", "vod" or nothing');
-  violations.raise();
-  return origin === undefined ? { sinceMs } : { origin, sinceMs };
 }
 
 export function trainRequest(message: TrainModelRequest__Output): TrainCall {

@@ -249,7 +249,10 @@ test('facts are small named values; undefined removes one', async () => {
 
 test('what is older than the retention time goes, names of vanished series too; the rest stays', async () => {
   const clock = stillClock(T0);
-  const { history } = await open(folder.dir, { clock, config: { ...config, retention_days: 1 } });
+  const { history } = await open(folder.dir, {
+    clock,
+    config: { ...config, retention_days: 1, retention_10s_days: 1, retention_5m_days: 1 },
+  });
   history.append([...ramp('old', 1000), ...ramp('both', 1000)]);
   await history.putDecision(decisionOf('d-old', 'r-old', T0));
   await history.putRun(runOf('kept', T0));

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { crc32, crc32ByTable } from '../../src/history/checksum.js';
-import { decodeChunk, encodeChunk, MAX_AT_MS, type Samples } from '../../src/history/chunk.js';
+import { crc32, crc32ByTable, crc32c, crc32cOfPrefixes } from '../../src/history/checksum.js';
+import { decodeColumns, encodeColumns, MAX_AT_MS, type Samples } from '../../src/history/chunk.js';
+import { frame, unframe } from '../../src/history/frame.js';
+import { decodeWindows, encodeWindows, windowsOf } from '../../src/history/windows.js';
+
+const KEY = Buffer.from('c123');
+const encodeChunk = (samples: Samples) => frame(KEY, encodeColumns(samples));
+const decodeChunk = (bytes: Uint8Array) => decodeColumns(unframe(KEY, bytes));
 
 const time = fc.integer({ min: 0, max: MAX_AT_MS });
 const decimal = (places: number) =>
@@ -76,12 +82,14 @@ test('a chunk with any byte changed, cut or added is refused, never misread', ()
 test('bytes that nobody wrote never crash the decoder', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-      const framed = new Uint8Array(5 + bytes.length);
-      framed[0] = 1;
-      framed.set(bytes, 5);
-      new DataView(framed.buffer).setUint32(1, crc32(bytes), true);
+      const framed = frame(KEY, bytes);
       try {
         expect(decodeChunk(framed).at.length).toBeLessThanOrEqual(65_535);
+      } catch (error) {
+        expect(String(error)).toMatch(/damaged/);
+      }
+      try {
+        expect(decodeWindows(bytes).at.length).toBeLessThanOrEqual(3_600);
       } catch (error) {
         expect(String(error)).toMatch(/damaged/);
       }
@@ -90,10 +98,65 @@ test('bytes that nobody wrote never crash the decoder', () => {
   );
 });
 
-test('both checksums agree', () => {
+test('both checksums agree, in one go and in two', () => {
   fc.assert(
-    fc.property(fc.uint8Array(), (bytes) => {
-      expect(crc32ByTable(bytes)).toBe(crc32(bytes));
+    fc.property(fc.uint8Array(), fc.uint8Array(), (head, tail) => {
+      const whole = crc32(Buffer.concat([head, tail]));
+      expect(crc32ByTable(tail, crc32ByTable(head))).toBe(whole);
+      expect(crc32(tail, crc32(head))).toBe(whole);
     }),
+  );
+});
+
+test('CRC-32C gives the check value of RFC 3720, whole and by prefixes', () => {
+  expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283);
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 1, maxLength: 40 }), (bytes) => {
+      expect([...crc32cOfPrefixes(bytes)].at(-1)).toBe(crc32c(bytes));
+    }),
+  );
+});
+
+/** The plainest way to say what a window holds. */
+function summary(values: readonly number[]) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return {
+    count: values.length,
+    min: sorted[0],
+    max: sorted.at(-1),
+    p95: sorted[Math.ceil(0.95 * sorted.length) - 1],
+  };
+}
+
+test('windows hold what is in them: count, least, largest and p95 exactly, the sum as floats add', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 3_599_999 }), { minLength: 1, maxLength: 400 }),
+      fc.oneof(decimal(3), decimal(0), fc.double({ min: -1e12, max: 1e12, noNaN: true })),
+      fc.constantFrom(10_000, 300_000),
+      (offsets, first, windowMs) => {
+        const at = [...offsets].sort((a, b) => a - b).map((offset) => 1_760_000_400_000 + offset);
+        const values = at.map((_, i) =>
+          i % 7 === 3 ? Number.NaN : Math.round(first * 1000 + ((i * 37) % 101)) / 1000,
+        );
+        const windows = decodeWindows(encodeWindows(windowsOf(samplesOf(at, values), windowMs)));
+        const expected = new Map<number, number[]>();
+        for (const [i, value] of values.entries()) {
+          if (Number.isNaN(value)) continue;
+          const start = Math.floor(at[i]! / windowMs) * windowMs;
+          expected.set(start, [...(expected.get(start) ?? []), value]);
+        }
+        expect([...windows.at]).toEqual([...expected.keys()]);
+        for (const [i, inside] of [...expected.values()].entries()) {
+          const { count, min, max, p95, sum } = windows;
+          expect({ count: count[i], min: min[i], max: max[i], p95: p95[i] }).toEqual(summary(inside));
+          const plain = inside.reduce((a, b) => a + b, 0);
+          expect(Math.abs(sum[i]! - plain)).toBeLessThanOrEqual(
+            1e-9 * Math.max(1, Math.abs(plain), Math.abs(first) * count[i]!),
+          );
+        }
+      },
+    ),
+    { numRuns: 300 },
   );
 });

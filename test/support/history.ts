@@ -25,7 +25,13 @@ export function stillClock(nowMs = T0) {
   };
 }
 
-export const config = { flush_ms: 60_000, retention_days: 14, max_mb: 512 };
+export const config = {
+  flush_ms: 60_000,
+  retention_days: 14,
+  retention_10s_days: 90,
+  retention_5m_days: 1_095,
+  max_mb: 512,
+};
 
 export interface Folder {
   readonly parent: string;

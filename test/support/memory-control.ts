@@ -4,6 +4,7 @@ import type { ModelEvidence } from '../../src/forecast/evidence.js';
 import type { Forecast } from '../../src/forecast/forecast.js';
 import type { ModelCard } from '../../src/forecast/network.js';
 import type { Signature } from '../../src/forecast/signature.js';
+import type { SeriesChunk } from '../../src/history/history.js';
 import type { Run } from '../../src/history/records.js';
 import { CorecastError } from '../../src/lib/errors.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
@@ -34,6 +35,8 @@ export class MemoryControl implements Control {
   readonly heartbeats: unknown[] = [];
   readonly reports: IngressReport[] = [];
   readonly recorded: Run[] = [];
+  readonly imported: SeriesChunk[] = [];
+  damage: string[] = [];
   readonly attached: { pid: number; peer: Peer }[] = [];
   readonly requests: ChannelRequest[] = [];
   readonly trainings: TrainCall[] = [];
@@ -209,6 +212,47 @@ export class MemoryControl implements Control {
   async recordRun(run: Run, peer: Peer) {
     if (peer.uid !== 0) throw new CorecastError('PERMISSION_DENIED', 'only root may record runs');
     this.recorded.push(run);
+  }
+
+  async historyStats() {
+    return {
+      format: 2,
+      diskBytes: 1_000,
+      series: 2,
+      oldestMs: 3_600_000,
+      newestMs: 7_200_000,
+      sections: [{ name: 'samples', entries: 3, bytes: 900 }],
+      samplesStored: 1_440,
+      samplesDropped: 0,
+      writeFailures: 0,
+      damagedRecords: 0,
+      rolledUpToMs: 7_200_000,
+    };
+  }
+
+  async verifyHistory(peer: Peer) {
+    this.#requireRoot(peer);
+    return { records: 10, samples: 1_440, damage: this.damage, damaged: this.damage.length };
+  }
+
+  async compactHistory(peer: Peer) {
+    this.#requireRoot(peer);
+    return { bytesBefore: 2_000, bytesAfter: 1_000 };
+  }
+
+  async backupHistory(dir: string, peer: Peer) {
+    this.#requireRoot(peer);
+    return { dir, records: 10, bytes: 1_000 };
+  }
+
+  async importSamples(chunk: SeriesChunk, peer: Peer) {
+    this.#requireRoot(peer);
+    this.imported.push(chunk);
+    return chunk.points.length;
+  }
+
+  #requireRoot(peer: Peer): void {
+    if (peer.uid !== 0) throw new CorecastError('PERMISSION_DENIED', 'only root may');
   }
 
   async *runs() {

@@ -5,6 +5,7 @@ import { parseNamespaceDepth, parsePeer } from '../../src/rpc/peer.js';
 import { loadServices } from '../../src/rpc/proto.js';
 import { groupId, takeInheritedSocket } from '../../src/rpc/unix-socket.js';
 import * as validate from '../../src/rpc/validate.js';
+import * as validateHistory from '../../src/rpc/validate-history.js';
 import { SIGNATURE, SIGNATURE_MESSAGE } from '../support/memory-control.js';
 
 const services = loadServices();
@@ -152,9 +153,9 @@ describe('other requests', () => {
     const train = received(services.model.TrainModel, { maxEpochs: 10_001 });
     expect(fields(() => validate.trainRequest(train))).toEqual(['max_epochs']);
     const runs = received(services.history.ListRuns, { origin: 'dead' });
-    expect(fields(() => validate.runsFilter(runs))).toEqual(['origin']);
+    expect(fields(() => validateHistory.runsFilter(runs))).toEqual(['origin']);
     const history = received(services.history.QueryHistory, { series: 'a', fromMs: 10, toMs: 5 });
-    expect(fields(() => validate.historyQuery(history, 100))).toEqual(['to_ms']);
+    expect(fields(() => validateHistory.historyQuery(history, 100))).toEqual(['to_ms']);
     const ingress = received(services.host.ReportIngress, {});
     expect(fields(() => validate.ingressRequest(ingress, 1))).toEqual(['reports']);
     const many = received(services.host.ReportIngress, { reports: Array(1_001).fill({ stream: 's' }) });
@@ -164,7 +165,13 @@ describe('other requests', () => {
 
   it('take now for a time that is not given', () => {
     const history = received(services.history.QueryHistory, { series: 'a.*' });
-    expect(validate.historyQuery(history, 100)).toEqual({ series: 'a.*', fromMs: 0, toMs: 100, stepMs: 0 });
+    expect(validateHistory.historyQuery(history, 100)).toEqual({
+      series: 'a.*',
+      fromMs: 0,
+      toMs: 100,
+      stepMs: 0,
+      aggregate: 'mean',
+    });
     const ingress = received(services.host.ReportIngress, {
       reports: [{ stream: 's' }, { stream: 't', atMs: 7 }],
     });
@@ -185,7 +192,7 @@ describe('other requests', () => {
       [services.reservation.Predict, validate.predictRequest],
       [services.reservation.Attach, validate.attachRequest],
       [services.reservation.Session, validate.sessionRequest],
-      [services.history.QueryHistory, (message) => validate.historyQuery(message, 1)],
+      [services.history.QueryHistory, (message) => validateHistory.historyQuery(message, 1)],
       [services.host.ReportIngress, (message) => validate.ingressRequest(message, 1)],
     ];
     const valid = services.reservation.Reserve.requestSerialize({ signature: SIGNATURE_MESSAGE } as never);

@@ -1,15 +1,12 @@
 import { type Command, Option } from 'commander';
 import type { Run__Output } from '../../rpc/generated/corecast/v1/Run.js';
-import { duration, moment, oneOf } from '../arguments.js';
+import { moment, oneOf } from '../arguments.js';
 import { cores, printJson, printLine, table, time } from '../print.js';
 import { describeSignature } from '../print-decision.js';
 import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
-
-interface QueryOptions extends DaemonOptions {
-  readonly from?: number;
-  readonly to?: number;
-  readonly step?: number;
-}
+import { addExportCommand, addImportCommand } from './history-files.js';
+import { addQueryCommand } from './history-query.js';
+import { addUpkeepCommands } from './history-upkeep.js';
 
 interface RunsOptions extends DaemonOptions {
   readonly origin?: string;
@@ -19,6 +16,15 @@ interface RunsOptions extends DaemonOptions {
 /** `now` is passed in: "1h ago" is counted from it. */
 export function addHistoryCommand(program: Command, nowMs: number): void {
   const history = program.command('history').description('What the daemon has measured and kept.');
+  addListCommand(history);
+  addQueryCommand(history, nowMs);
+  addRunsCommand(history, nowMs);
+  addExportCommand(history, nowMs);
+  addImportCommand(history);
+  addUpkeepCommands(history);
+}
+
+function addListCommand(history: Command): void {
   withDaemonOptions(history.command('list').description('The names of all series.'))
     .addHelpText('after', '\nExample:\n  corecast history list')
     .action(async (options: DaemonOptions) => {
@@ -30,36 +36,9 @@ export function addHistoryCommand(program: Command, nowMs: number): void {
       if (options.json === true) return printJson({ series });
       for (const { series: name, unit } of series) printLine(unit === '' ? name : `${name}  (${unit})`);
     });
+}
 
-  withDaemonOptions(
-    history
-      .command('query')
-      .description('Values of one series, or of all below a prefix ("channel.ID.*"), oldest first.')
-      .argument('<series>', 'for instance host.busy, cpu.3.busy or channel.ID.cores'),
-  )
-    .option('--from <time>', 'ISO time, or how long ago (default: 1h)', moment(nowMs))
-    .option('--to <time>', 'ISO time, or how long ago (default: now)', moment(nowMs))
-    .option('--step <time>', 'means over steps of this length (default: samples as stored)', duration)
-    .addHelpText('after', '\nExample:\n  corecast history query host.busy --from 30m --step 1m')
-    .action(async (name: string, options: QueryOptions) => {
-      const chunks: { series: string; unit: string; points: { atMs: number; value: number }[] }[] = [];
-      const request = {
-        series: name,
-        fromMs: options.from ?? nowMs - 3_600_000,
-        toMs: options.to ?? nowMs,
-        stepMs: options.step ?? 0,
-      };
-      await withDaemon(options, async (client) => {
-        for await (const { series, unit, points } of client.queryHistory(request)) {
-          if (options.json === true) chunks.push({ series, unit, points });
-          else
-            for (const { atMs, value } of points)
-              printLine(`${time(atMs)}  ${series}  ${Number(value.toPrecision(6))} ${unit}`);
-        }
-      });
-      if (options.json === true) printJson({ chunks });
-    });
-
+function addRunsCommand(history: Command, nowMs: number): void {
   withDaemonOptions(history.command('runs').description('Finished channels and calibration measurements.'))
     .addOption(
       new Option('--origin <origin>', 'live, vod or calibration').argParser(
