@@ -235,7 +235,11 @@ export class HistoryDatabase {
     try {
       const aside = await freeName(`${this.#dir}.damaged-${stamp}`);
       await takeOutDamaged(this.location, aside, damage);
-      const refusal = await this.#openLevel();
+      let refusal = await this.#openLevel();
+      if (refusal !== undefined && !damage.repair) {
+        await takeOutDamaged(this.location, aside, { ...damage, tables: [], repair: true });
+        refusal = await this.#openLevel();
+      }
       if (refusal !== undefined) await this.#startFresh(aside, `${why}; ${refusal}`);
       else {
         const saved = await putBackReadable(this.level, this.location, aside, damage.tables);
