@@ -73,7 +73,7 @@ test('query prints steps of any aggregate, and as JSON on one line', async () =>
     '--aggregate',
     'max',
   );
-  expect(stdout.split('\n')[0]).toMatch(/^2025-10-09 08:53:20 {2}host\.busy {2}56\.8571 share$/);
+  expect(stdout.split('\n')[0]).toMatch(/^2025-10-09 08:53:20 {2}host\.busy {2}57 share$/);
   const json = await corecast('query', 'host.busy', '--from', FROM, '--to', TO, '--json');
   const chunks = JSON.parse(json.stdout).chunks as { points: { atMs: number; value: number }[] }[];
   expect(json.stdout.trimEnd()).not.toContain('\n');
@@ -150,7 +150,7 @@ test('export to standard output is CSV; a part of the series and steps may be as
   const [head, first, ...rest] = stdout.trimEnd().split('\n');
   expect(head).toBe('host,series,unit,time,value');
   expect(first).toMatch(/^[^,]+,host\.busy,share,2025-10-09T08:53:20.000Z,[\d.]+$/);
-  expect(rest).toHaveLength(2);
+  expect(rest).toHaveLength(3);
 });
 
 test('a file that cannot be imported is refused with its row, and one that cannot be written leaves nothing', async () => {
