@@ -3,9 +3,10 @@ import { basename, dirname, join } from 'node:path';
 import type { ClassicLevel } from 'classic-level';
 import { Level } from 'level';
 import type { Clock } from '../lib/clock.js';
-import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
+import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import { bytesIn, type Damage, inspectFiles, isLocked, levelCode } from './damage.js';
+import { failed, innermost, newerFormat, readFailure, unavailable } from './failures.js';
 import { FORMAT, readFormat, writeFormat } from './format.js';
 import { type Key, metaKey, SECTION, sectionRange } from './keys.js';
 import { putBackReadable, takeOutDamaged } from './mend.js';
@@ -292,14 +293,6 @@ export async function getEach(db: Db, keys: readonly Key[]): Promise<(Uint8Array
   return values ?? Promise.all(keys.map((key) => db.get(key).catch(unlessUnreadable)));
 }
 
-/** What a failed read is to the caller. */
-export function readFailure(error: unknown): CorecastError {
-  if (isCorecastError(error)) return error;
-  return new CorecastError('STORE_FAILED', `the history could not be read: ${innermost(error)}`, {
-    cause: error,
-  });
-}
-
 async function freeName(wanted: string): Promise<string> {
   for (let n = 1; ; n++) {
     const name = n === 1 ? wanted : `${wanted}-${n}`;
@@ -309,28 +302,4 @@ async function freeName(wanted: string): Promise<string> {
     );
     if (!taken) return name;
   }
-}
-
-function innermost(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause !== undefined) inner = inner.cause;
-  return messageOf(inner);
-}
-
-function newerFormat(dir: string, format: number): CorecastError {
-  return new CorecastError(
-    'STORE_FAILED',
-    `the history in ${dir} has format ${format}, this corecast reads formats up to ${FORMAT}; ` +
-      'run a newer corecast, or move the directory away to begin anew (nothing was changed)',
-  );
-}
-
-function unavailable(dir: string, why: string): CorecastError {
-  return new CorecastError('STORE_FAILED', `the history in ${dir} is not available: ${why}`);
-}
-
-function failed(dir: string, error: unknown, hint = 'is the disk full or read-only?'): CorecastError {
-  return new CorecastError('STORE_FAILED', `the history in ${dir} failed: ${innermost(error)}; ${hint}`, {
-    cause: error,
-  });
 }

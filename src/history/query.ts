@@ -1,7 +1,8 @@
 import { invalidField } from '../lib/errors.js';
 import { MAX_AT_MS, type Samples } from './chunk.js';
 import { chunksOnDisk, nextBucketOf, type Snapshot } from './chunk-reader.js';
-import { type Db, getEach, type HistoryDatabase, readFailure } from './database.js';
+import { type Db, getEach, type HistoryDatabase } from './database.js';
+import { readFailure } from './failures.js';
 import { AGGREGATES, type SeriesChunk, type SeriesQuery } from './history.js';
 import { BUCKET_MS, bucketOf, SECTION, sectionRange, textKey, textOf } from './keys.js';
 import { ascending, type Slice } from './merge.js';

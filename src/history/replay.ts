@@ -1,24 +1,72 @@
 import { isCorecastError } from '../lib/errors.js';
 import type { Samples } from './chunk.js';
 import { chunksOnDisk } from './chunk-reader.js';
-import type { Db } from './database.js';
+import { type Db, getEach, type HistoryDatabase } from './database.js';
 import { decodeJournal } from './journal.js';
-import { bucketOf, orderOf, SECTION, sectionRange } from './keys.js';
+import { bucketOf, metaKey, orderOf, SECTION, sectionRange, seriesIdKey } from './keys.js';
+import { type Meta, parseMeta } from './meta.js';
 import { CHUNK_SPAN_MS } from './open-chunk.js';
+import { reindex } from './reindex.js';
 import { scan } from './scan.js';
+import { parseSeriesName } from './series-names.js';
 
-export interface Replay {
-  /** By series number: what was not a chunk yet, in the order it was appended. */
-  readonly open: ReadonlyMap<number, { record: number; samples: Samples }[]>;
-  /** Records that were damaged or are missing in the sequence. */
-  readonly lost: number;
-  /** Numbers of the first and last record; undefined for an empty journal. */
-  readonly first: number | undefined;
-  readonly last: number | undefined;
+interface Piece {
+  record: number;
+  samples: Samples;
 }
 
-export async function replayJournal(db: Db): Promise<Replay> {
-  const open = new Map<number, { record: number; samples: Samples }[]>();
+/** By series number: what was not a chunk yet, in the order it was appended. */
+type Open = Map<number, Piece[]>;
+
+/** What the last life of the store left to the next. */
+export interface Left {
+  readonly meta: Meta;
+  /** `name` is undefined when its record is damaged. */
+  readonly open: readonly {
+    readonly id: number;
+    readonly name: string | undefined;
+    readonly pieces: readonly Piece[];
+  }[];
+  /** Journal records that were damaged or are missing in the sequence. */
+  readonly lost: number;
+  /** Numbers of the first and last journal record; undefined for an empty journal. */
+  readonly first: number | undefined;
+  readonly last: number | undefined;
+  /** Sentences for the operator. */
+  readonly report: readonly string[];
+}
+
+export async function readLeft({ level, mended }: HistoryDatabase): Promise<Left> {
+  const report: string[] = [];
+  const meta = await readMeta(level, report);
+  const { open, lost, first, last } = await replayJournal(level);
+  // Records that were deleted may have come back.
+  if (mended) await dropStored(level, open);
+  if (lost > 0)
+    report.push(`${lost} journal records of the history were damaged, and the samples in them are lost`);
+  const keys = [...open.keys()].map(seriesIdKey);
+  const names = await getEach(level, keys);
+  const series = [...open].map(([id, pieces], i) => ({
+    id,
+    name: parseSeriesName(keys[i]!, names[i]),
+    pieces,
+  }));
+  return { meta, open: series, lost, first, last, report };
+}
+
+async function readMeta(level: Db, report: string[]): Promise<Meta> {
+  const framed = await level.get(metaKey);
+  const nothing = { record: 0, chunk: 0, series: 0, names: 0 };
+  if (framed === undefined) return nothing;
+  const meta = parseMeta(framed);
+  if (meta !== undefined) return meta;
+  report.push('the counters of the history were damaged; they were counted anew');
+  await reindex(level);
+  return parseMeta(await level.get(metaKey)) ?? nothing;
+}
+
+async function replayJournal(db: Db): Promise<Pick<Left, 'lost' | 'first' | 'last'> & { open: Open }> {
+  const open: Open = new Map();
   let lost = 0;
   let first: number | undefined;
   let last: number | undefined;
@@ -45,7 +93,7 @@ export async function replayJournal(db: Db): Promise<Replay> {
 }
 
 /** Takes out what chunks have already: after a repair the journal may tell of samples that were written long ago. */
-export async function dropStored(db: Db, open: Replay['open']): Promise<void> {
+async function dropStored(db: Db, open: Open): Promise<void> {
   const snapshot = db.snapshot();
   try {
     for (const [id, pieces] of open) {
@@ -67,10 +115,10 @@ export async function dropStored(db: Db, open: Replay['open']): Promise<void> {
   }
 }
 
-function dropFirst(pieces: { record: number; samples: Samples }[] | undefined, count: number): void {
+function dropFirst(pieces: Piece[] | undefined, count: number): void {
   let left = count;
   while (pieces !== undefined && pieces.length > 0 && left > 0) {
-    const [{ record, samples }] = pieces as [{ record: number; samples: Samples }];
+    const [{ record, samples }] = pieces as [Piece];
     const taken = Math.min(left, samples.at.length);
     left -= taken;
     if (taken === samples.at.length) pieces.shift();

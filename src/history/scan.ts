@@ -1,5 +1,6 @@
 import { levelCode } from './damage.js';
-import { type Db, readFailure } from './database.js';
+import type { Db } from './database.js';
+import { readFailure } from './failures.js';
 import type { Key } from './keys.js';
 
 export interface Range {

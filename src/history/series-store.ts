@@ -3,19 +3,18 @@ import { CorecastError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import { encodeColumns, type Samples } from './chunk.js';
 import { chunkOperations } from './chunk-operations.js';
-import { type Db, getEach, type HistoryDatabase, type Operation } from './database.js';
+import type { HistoryDatabase, Operation } from './database.js';
 import { FORMAT } from './format.js';
 import { frameJson } from './frame.js';
 import type { SeriesPoint } from './history.js';
 import { encodeJournal, type JournalRecord } from './journal.js';
-import { metaKey, orderedKey, SECTION, seriesIdKey } from './keys.js';
+import { metaKey, orderedKey, SECTION } from './keys.js';
 import { type Meta, parseMeta } from './meta.js';
 import { CHUNK_SAMPLES, OpenChunk } from './open-chunk.js';
 import { OpenSeries, type PendingChunk, type Series } from './open-series.js';
-import { reindex } from './reindex.js';
-import { dropStored, replayJournal } from './replay.js';
+import { readLeft } from './replay.js';
 import { Rollups } from './rollups.js';
-import { parseSeriesName, SeriesNames } from './series-names.js';
+import { SeriesNames } from './series-names.js';
 
 /** Chunks in one write; also what may wait for the next flush without asking for one. */
 const BATCH_BYTES = 1024 * 1024;
@@ -143,45 +142,24 @@ export class SeriesStore {
     return this.#open.series.has(name);
   }
 
-  /** Reads the counters and the journal. Sentences for the operator come back. Throws STORE_DAMAGED. */
+  /** Reads the counters and the journal. Sentences for the operator come back. */
   async replay(): Promise<string[]> {
-    const { level } = this.#database;
-    const meta = await this.#readMeta(level);
-    await this.rollups.load(level);
-    const { open, lost, first, last } = await replayJournal(level);
-    // Records that were deleted may have come back.
-    if (this.#database.mended) await dropStored(level, open);
+    await this.rollups.load(this.#database.level);
+    const { meta, open, lost, first, last, report } = await readLeft(this.#database);
     this.#record = Math.max(meta.record, last ?? 0);
     this.#firstRecord = first ?? this.#record + 1;
     this.#chunk = meta.chunk;
     this.names.next = meta.series + 1;
     this.names.count = meta.names;
     this.#lostRecords = lost;
-    const ids = [...open.keys()];
-    const names = (await getEach(level, ids.map(seriesIdKey))).map((value, i) =>
-      parseSeriesName(seriesIdKey(ids[i]!), value),
-    );
-    for (const [i, id] of ids.entries()) this.#readBack(id, names[i], open.get(id)!);
+    for (const { id, name, pieces } of open) this.#readBack(id, name, pieces);
     await this.#numberSeries();
     // A series whose record is damaged keeps the number that the journal knows it by.
-    for (const [i, id] of ids.entries()) {
-      const series = names[i] === undefined ? undefined : this.#open.series.get(names[i]);
+    for (const { id, name } of open) {
+      const series = name === undefined ? undefined : this.#open.series.get(name);
       if (series !== undefined && series.id !== id) Object.assign(series, { id, changed: true });
     }
-    return lost === 0
-      ? []
-      : [`${lost} journal records of the history were damaged, and the samples in them are lost`];
-  }
-
-  async #readMeta(level: Db): Promise<Meta> {
-    const framed = await level.get(metaKey);
-    const nothing = { record: 0, chunk: 0, series: 0, names: 0 };
-    if (framed === undefined) return nothing;
-    const meta = parseMeta(framed);
-    if (meta !== undefined) return meta;
-    this.#database.report.push('the counters of the history were damaged; they were counted anew');
-    await reindex(level);
-    return parseMeta(await level.get(metaKey)) ?? nothing;
+    return [...report];
   }
 
   #readBack(
