@@ -244,12 +244,9 @@ export class HistoryDatabase {
       if (refusal !== undefined) await this.#startFresh(aside, `${why}; ${refusal}`);
       else {
         const saved = await putBackReadable(this.level, this.location, aside, damage.tables);
+        const [anything] = await this.level.keys({ limit: 1 }).all();
         const nameless = await reindex(this.level);
-        const and = nameless === 0 ? '' : `, the names of ${nameless} series are lost`;
-        this.#say(
-          `the history in ${this.#dir} was damaged (${why}); the damaged part was set aside as ${aside}, ` +
-            `${saved} of its records could be read and are kept${and}; the rest is as it was`,
-        );
+        this.#say(anything === undefined ? this.#fresh(aside, why) : this.#kept(aside, why, saved, nameless));
       }
       await this.#pruneAside();
     } catch (error) {
@@ -261,11 +258,21 @@ export class HistoryDatabase {
 
   async #startFresh(aside: string, why: string): Promise<void> {
     await rename(this.location, join(aside, 'db'));
-    this.#say(
-      `the history in ${this.#dir} was damaged (${why}); it was set aside as ${aside} and a fresh one started`,
-    );
+    this.#say(this.#fresh(aside, why));
     const refusal = await this.#openLevel();
     if (refusal !== undefined) throw new Error(`a fresh history is damaged too: ${refusal}`);
+  }
+
+  #fresh(aside: string, why: string): string {
+    return `the history in ${this.#dir} was damaged (${why}); it was set aside as ${aside} and a fresh one started`;
+  }
+
+  #kept(aside: string, why: string, saved: number, nameless: number): string {
+    const names = nameless === 0 ? '' : `, the names of ${nameless} series are lost`;
+    return (
+      `the history in ${this.#dir} was damaged (${why}); the damaged part was set aside as ${aside}, ` +
+      `${saved} of its records could be read and are kept${names}; the rest is as it was`
+    );
   }
 
   #say(sentence: string): void {

@@ -112,6 +112,23 @@ for (const [what, { damage, left }] of Object.entries<{
     await keepsTheRest(left);
   });
 
+test('when nothing can be read the whole is set aside, that is said, and a fresh one works', async () => {
+  await filled();
+  for (const name of readdirSync(db())) {
+    const bytes = readFileSync(join(db(), name));
+    writeFileSync(join(db(), name), bytes.fill(0xa5));
+  }
+  const { history, report } = await open(folder.dir);
+  expect(report.join()).toMatch(/was damaged \(.*set aside as .*damaged-20.* a fresh one started/);
+  expect(await history.seriesNames()).toEqual([]);
+  history.append(ramp('new', 3));
+  await history.close();
+  const again = await open(folder.dir);
+  expect(again.report).toEqual([]);
+  expect(await valuesOf(again.history, 'new')).toEqual([0, 1, 2]);
+  await again.history.close();
+});
+
 for (const [what, damage] of Object.entries<() => void>({
   'a FORMAT file that is gone': () => rmSync(join(folder.dir, 'FORMAT')),
   'a FORMAT file with a stray byte': () => appendFileSync(join(folder.dir, 'FORMAT'), 'x'),
