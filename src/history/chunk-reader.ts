@@ -10,7 +10,10 @@ import type { SeriesRecord } from './series-names.js';
 export type Snapshot = ReturnType<Db['snapshot']>;
 type OnDamage = (why: unknown) => void;
 
-/** Chunks on disk that may have samples from `fromMs` to before `toMs`, by ascending start. */
+/**
+ * Chunks on disk that may have samples from `fromMs` to before `toMs`, by ascending start. While one hour is looked at the
+ * next one is read.
+ */
 export async function* chunksOnDisk(
   level: Db,
   snapshot: Snapshot,
@@ -20,19 +23,37 @@ export async function* chunksOnDisk(
 ): AsyncGenerator<Samples> {
   const startMs = Math.max(0, fromMs - CHUNK_SPAN_MS);
   const end = Math.min(bucketOf(toMs - 1), last);
-  for (let bucket = Math.max(bucketOf(startMs), first); bucket <= end; bucket++) {
-    const range = {
-      gte: chunkKey({ bucket, series: id, startMs, number: 0 }),
-      lt: chunkKey({ bucket, series: id, startMs: Math.min(toMs, 2 * MAX_AT_MS - 1), number: 0 }),
-    };
-    let found = false;
-    for await (const [key, value] of scan(level, range, { snapshot, onDamage })) {
-      found = true;
-      const chunk = readChunk(key, value, onDamage);
-      if (chunk !== undefined && chunk.at.length > 0) yield chunk;
+  const read = (bucket: number) => {
+    const gte = chunkKey({ bucket, series: id, startMs, number: 0 });
+    const lt = chunkKey({ bucket, series: id, startMs: Math.min(toMs, 2 * MAX_AT_MS - 1), number: 0 });
+    const entries = gather(scan(level, { gte, lt }, { snapshot, onDamage }));
+    // Whoever waits for it is told; until then nobody may.
+    entries.catch(() => {});
+    return entries;
+  };
+  let ahead: Promise<Entry[]> | undefined;
+  try {
+    for (let bucket = Math.max(bucketOf(startMs), first); bucket <= end; bucket++) {
+      const entries = await (ahead ?? read(bucket));
+      ahead = entries.length > 0 && bucket < end ? read(bucket + 1) : undefined;
+      for (const [key, value] of entries) {
+        const chunk = readChunk(key, value, onDamage);
+        if (chunk !== undefined && chunk.at.length > 0) yield chunk;
+      }
+      if (entries.length === 0) bucket = (await nextBucket(level, snapshot, bucket + 1, onDamage)) - 1;
     }
-    if (!found) bucket = (await nextBucket(level, snapshot, bucket + 1, onDamage)) - 1;
+  } finally {
+    // The snapshot may be closed only when nothing reads it any more.
+    await ahead?.catch(() => {});
   }
+}
+
+type Entry = readonly [Key, Uint8Array];
+
+async function gather(entries: AsyncIterable<Entry>): Promise<Entry[]> {
+  const gathered: Entry[] = [];
+  for await (const entry of entries) gathered.push(entry);
+  return gathered;
 }
 
 /** The next bucket with chunks of any series: a gap in the record, or a clock that once stood at 1970, costs one look. */

@@ -10,7 +10,7 @@ import { ROLLUP_SECTION, type Rollups, readWindows, windowFor } from './rollups.
 import { scan } from './scan.js';
 import { parseSeriesRecord, type SeriesRecord } from './series-names.js';
 import type { SeriesStore } from './series-store.js';
-import { Page, Steps } from './steps.js';
+import { PAGE_POINTS, Steps } from './steps.js';
 import { WINDOW_MS, type WindowMs, type Windows } from './windows.js';
 
 /** Hours whose roll-ups are read together. */
@@ -83,16 +83,18 @@ export class SeriesReader {
     return series.endsWith('.*') ? this.names(series.slice(0, -1)) : [series];
   }
 
-  async *#readSamples(name: string, query: SeriesQuery): AsyncGenerator<SeriesChunk> {
-    const page = new Page(name);
-    yield* this.#withView(name, async function* (this: SeriesReader, view: View) {
+  async *#readSamples(series: string, query: SeriesQuery): AsyncGenerator<SeriesChunk> {
+    yield* this.#withView(series, async function* (this: SeriesReader, view: View) {
+      let points: { atMs: number; value: number }[] = [];
       for await (const { at, values, from, to } of this.#samples(view, query))
         for (let i = from; i < to; i++) {
-          page.add(at[i]!, values[i]!);
-          if (page.full) yield page.take();
+          points.push({ atMs: at[i]!, value: values[i]! });
+          if (points.length < PAGE_POINTS) continue;
+          yield { series, points };
+          points = [];
         }
+      if (points.length > 0) yield { series, points };
     });
-    if (page.size > 0) yield page.take();
   }
 
   async *#readSteps(name: string, query: SeriesQuery): AsyncGenerator<SeriesChunk> {

@@ -1,54 +1,18 @@
 import type { Aggregate, SeriesChunk } from './history.js';
 import { percentile95, type Windows } from './windows.js';
 
-const PAGE_POINTS = 1_000;
-
-/** Gathers points into pages for the reader. Call end() after the last, then take() while there is something. */
-export interface PointSink {
-  readonly full: boolean;
-  readonly size: number;
-  add(atMs: number, value: number): void;
-  end(): void;
-  take(): SeriesChunk;
-}
-
-/** The samples as they are. */
-export class Page implements PointSink {
-  readonly #series: string;
-  #points: { atMs: number; value: number }[] = [];
-
-  constructor(series: string) {
-    this.#series = series;
-  }
-
-  get full(): boolean {
-    return this.#points.length >= PAGE_POINTS;
-  }
-
-  get size(): number {
-    return this.#points.length;
-  }
-
-  add(atMs: number, value: number): void {
-    this.#points.push({ atMs, value });
-  }
-
-  end(): void {}
-
-  take(): SeriesChunk {
-    const points = this.#points;
-    this.#points = [];
-    return { series: this.#series, points };
-  }
-}
+/** Points that a reader gets at once. */
+export const PAGE_POINTS = 1_000;
 
 /**
  * One number for each step. Steps begin at multiples of their length since 1970, so that the same step has the same number
  * whatever the query's range; only the first, cut by the range, is stamped with the range's beginning. NaN samples do not
- * count; steps without samples have no point.
+ * count; steps without samples have no point. Call end() after the last,
+ * then take() while there is something.
  */
-export class Steps implements PointSink {
-  readonly #page: Page;
+export class Steps {
+  readonly #series: string;
+  #points: { atMs: number; value: number }[] = [];
   readonly #stepMs: number;
   readonly #fromMs: number;
   readonly #aggregate: Aggregate;
@@ -62,18 +26,18 @@ export class Steps implements PointSink {
   readonly #values: number[] = [];
 
   constructor(series: string, { stepMs, fromMs, aggregate = 'mean' }: StepsOf) {
-    this.#page = new Page(series);
+    this.#series = series;
     this.#stepMs = stepMs;
     this.#fromMs = fromMs;
     this.#aggregate = aggregate;
   }
 
   get full(): boolean {
-    return this.#page.full;
+    return this.#points.length >= PAGE_POINTS;
   }
 
   get size(): number {
-    return this.#page.size;
+    return this.#points.length;
   }
 
   /** Times ascend, those of windows among them. */
@@ -97,7 +61,8 @@ export class Steps implements PointSink {
   }
 
   end(): void {
-    if (this.#count > 0) this.#page.add(Math.max(this.#fromMs, this.#step * this.#stepMs), this.#result());
+    if (this.#count > 0)
+      this.#points.push({ atMs: Math.max(this.#fromMs, this.#step * this.#stepMs), value: this.#result() });
     this.#sum = 0;
     this.#count = 0;
     this.#min = Number.POSITIVE_INFINITY;
@@ -107,7 +72,9 @@ export class Steps implements PointSink {
   }
 
   take(): SeriesChunk {
-    return this.#page.take();
+    const points = this.#points;
+    this.#points = [];
+    return { series: this.#series, points };
   }
 
   #begin(atMs: number): void {
