@@ -1,6 +1,6 @@
 /**
  * The history on real samples: what the daemon's monitor says of this host for --seconds with --channels small FFmpeg
- * processes on it, then made longer and wider by repeating it (bench/history/recording.mjs). In the same run the same
+ * processes on it, then made longer and wider by repeating it (bench/history/stretched.mjs). In the same run the same
  * samples in SQLite, in plain LevelDB with a key a sample, and in Prometheus' blocks.
  *
  *   npm run -s bench -- history [--json] [--seconds 300] [--channels 4] [--hours 24] [--recording FILE] [--peers no]
@@ -13,7 +13,8 @@ import { fileURLToPath } from 'node:url';
 import { betterSqlite, prometheus } from './history/install-peers.mjs';
 import { fill, ingest, openOurs, queryDay } from './history/ours.mjs';
 import { bytesUnder, median, plainLevel, prometheusBlocks, sqlite } from './history/peers.mjs';
-import { recordingOf, Stretched } from './history/recording.mjs';
+import { recordingOf } from './history/recording.mjs';
+import { Stretched } from './history/stretched.mjs';
 
 /** The beginning of an hour. */
 const START_MS = 1_760_000_400_000;

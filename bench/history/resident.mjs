@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { openOurs } from './ours.mjs';
-import { Stretched } from './recording.mjs';
+import { Stretched } from './stretched.mjs';
 
 const SERIES = 600;
 const HOUR_S = 3_600;
