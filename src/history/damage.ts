@@ -12,6 +12,8 @@ export interface Damage {
   readonly tables: readonly string[];
   /** The manifest can no longer be relied on: it is damaged, or counts on a table that is damaged or gone. */
   readonly repair: boolean;
+  /** All of it is tables that the manifest does not know: also what a kill in the middle of a compaction leaves. */
+  readonly onlyForgotten: boolean;
   /** Of the newest records, in the write-ahead log; LevelDB passes them over by itself. */
   readonly lostLogBytes: number;
 }
@@ -40,7 +42,12 @@ type Found = Omit<Damage, 'lostLogBytes'>;
 function judge(tables: readonly string[], problems: Map<string, string>, manifest: Manifest | string): Found {
   if (typeof manifest === 'string') {
     const why = manifest === '' ? [] : [manifest];
-    return { why: [...why, ...problems.values()], tables: [...problems.keys()], repair: manifest !== '' };
+    return {
+      why: [...why, ...problems.values()],
+      tables: [...problems.keys()],
+      repair: manifest !== '',
+      onlyForgotten: false,
+    };
   }
   const numberOf = (name: string) => Number.parseInt(name, 10);
   const there = new Set(tables.map(numberOf));
@@ -58,6 +65,7 @@ function judge(tables: readonly string[], problems: Map<string, string>, manifes
     ],
     tables: rebuild ? damaged : [...new Set([...damaged, ...forgotten])],
     repair: damaged.length > 0 || missing.length > 0 || rebuild,
+    onlyForgotten: forgotten.length > 0 && damaged.length + missing.length === 0,
   };
 }
 

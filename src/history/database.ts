@@ -226,7 +226,7 @@ export class HistoryDatabase {
     await this.#level?.close().catch(() => {});
     this.#level = undefined;
     const damage = await inspectFiles(this.location);
-    await this.#mend(damage.why.length > 0 ? damage : { ...damage, why: [why], repair: true });
+    await this.#mend({ ...damage, why: damage.why.length > 0 ? damage.why : [why], repair: true });
     await this.level.clear(sectionRange(SECTION.journal));
   }
 
@@ -237,13 +237,17 @@ export class HistoryDatabase {
       const aside = await freeName(`${this.#dir}.damaged-${stamp}`);
       await takeOutDamaged(this.location, aside, damage);
       let refusal = await this.#openLevel();
-      if (refusal !== undefined && !damage.repair) {
-        await takeOutDamaged(this.location, aside, { ...damage, tables: [], repair: true });
+      let { repair } = damage;
+      if (refusal !== undefined && !repair) {
+        repair = true;
+        await takeOutDamaged(this.location, aside, { ...damage, tables: [], repair });
         refusal = await this.#openLevel();
       }
       if (refusal !== undefined) await this.#startFresh(aside, `${why}; ${refusal}`);
       else {
         const saved = await putBackReadable(this.level, this.location, aside, damage.tables);
+        if (saved === 0 && damage.onlyForgotten && !repair)
+          return await rm(aside, { recursive: true, force: true });
         const [anything] = await this.level.keys({ limit: 1 }).all();
         const nameless = await reindex(this.level);
         this.#say(anything === undefined ? this.#fresh(aside, why) : this.#kept(aside, why, saved, nameless));
