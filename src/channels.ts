@@ -9,7 +9,7 @@ import { isCorecastError, messageOf } from './lib/errors.js';
 import type { Log } from './lib/log.js';
 import type { HostSample, Monitor } from './monitor/sample.js';
 import type { Pinning } from './pinning/pinning.js';
-import type { ProcessRef, Reservation } from './reservation/reservation.js';
+import type { ProcessRef, Reservation, ReservationState } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
 import type { ReservationEvent, UsageSummary } from './rpc/control.js';
 
@@ -27,6 +27,8 @@ export interface ChannelsDeps {
   onRepaired(reservation: Reservation, threads: number): void;
 }
 
+/** A process is attached. */
+const RUNS: readonly ReservationState[] = ['ACTIVE', 'ORPHANED', 'PAUSED'];
 /** Usage summaries of the latest ended channels, those too short for the history among them. */
 const MAX_SUMMARIES = 2_000;
 
@@ -69,7 +71,7 @@ export class Channels {
   }
 
   #follow({ reservation }: ReservationEvent): void {
-    if (reservation.state === 'ACTIVE' || reservation.state === 'ORPHANED') this.#attached(reservation);
+    if (RUNS.includes(reservation.state)) this.#attached(reservation);
     else if (reservation.state === 'RELEASED' || reservation.state === 'EXPIRED') this.#ended(reservation);
   }
 

@@ -28,6 +28,7 @@ import { createMonitor } from './monitor/monitor.js';
 import { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import { createPinning } from './pinning/affinity.js';
+import { createSignals } from './pinning/signals.js';
 import { reallocate } from './reservation/allocator.js';
 import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
@@ -47,7 +48,7 @@ export interface DaemonOptions {
 }
 
 export interface Daemon {
-  /** Applies [limits], [leases], [adjust], [training] and [cpus] of a new configuration; the rest waits for a restart. */
+  /** Applies [limits], [preemption], [leases], [adjust], [training] and [cpus] of a new configuration; the rest waits for a restart. */
   reload(config: Config): void;
   /** Running channels go on; what became of them meanwhile is found out by the next start. */
   stop(): Promise<void>;
@@ -146,6 +147,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       scheduler: systemScheduler,
       log,
       pinning,
+      signals: createSignals(addon),
       exits: { watch: ({ pid, startTicks }, onExit) => addon.watchExit(pid, startTicks, onExit) },
       processUid: (pid) => addon.processUid(pid),
       processStartTicks: (pid) => addon.startTicks(pid),
@@ -154,6 +156,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       host: () => hostNow(monitor),
       limits: () => config.limits,
       leases: () => config.leases,
+      preemption: () => config.preemption,
       smtCoreMilli: () => config.cpus.smt_core_milli,
       closedReason: () => overload,
       history: {
@@ -170,7 +173,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       },
       newId: shortIds(() => clock.nowMs(), randomBytes),
     });
-    const active = () => reservations.list(false).filter(({ process }) => process !== undefined);
+    const active = () =>
+      reservations.list(false).filter(({ process, state }) => process !== undefined && state !== 'PAUSED');
     const reservedMilli = () => sum(reservations.occupancy().milli.values());
 
     // Channels
@@ -370,8 +374,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       reload(next) {
         // First, because it throws: a configuration is applied whole or not at all.
         topology = readHost(next.cpus.housekeeping);
-        const { limits, leases, adjust, training, cpus } = next;
-        config = { ...config, limits, leases, adjust, training, cpus };
+        const { limits, preemption, leases, adjust, training, cpus } = next;
+        config = { ...config, limits, preemption, leases, adjust, training, cpus };
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);
         const waiting = (Object.keys(next) as (keyof Config)[]).filter(

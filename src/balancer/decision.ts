@@ -15,7 +15,11 @@ export type ReasonCode =
   | 'QUEUE_FULL'
   | 'ADMISSION_CLOSED'
   | 'TOO_LARGE'
-  | 'CHANNEL_LIMIT';
+  | 'CHANNEL_LIMIT'
+  /** VOD gave way to live. */
+  | 'PREEMPTED'
+  /** Others moved together, so that a place came free. */
+  | 'DEFRAGMENTED';
 
 export interface Reason {
   readonly code: ReasonCode;

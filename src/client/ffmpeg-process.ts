@@ -96,6 +96,8 @@ export class FfmpegProcess {
    */
   async stop(withinMs: number): Promise<Ending> {
     this.kill('SIGTERM');
+    // A process that the daemon paused would not see it.
+    this.kill('SIGCONT');
     const timer = setTimeout(() => this.kill('SIGKILL'), withinMs);
     const ending = await this.ended;
     clearTimeout(timer);

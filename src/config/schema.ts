@@ -41,6 +41,17 @@ export const configSchema = z.strictObject({
       message_bytes: z.number().int().min(4_096).max(16_777_216).default(262_144),
     })
     .prefault({}),
+  /** Who gives way to a channel that does not fit. */
+  preemption: z
+    .strictObject({
+      /** VOD to live. "move": to other or fewer CPUs; "pause": that, and where it does not do, its process is stopped. */
+      vod: z.enum(['none', 'move', 'pause']).default('pause'),
+      /** Least time that a pause lasts. */
+      pause_ms: z.number().int().min(0).max(3_600_000).default(5_000),
+      /** Most running channels that one admission may move together so that it finds a place; 0: none. */
+      migrations: z.number().int().min(0).max(64).default(4),
+    })
+    .prefault({}),
   leases: z
     .strictObject({
       start_timeout_ms: z.number().int().min(100).max(600_000).default(10_000),

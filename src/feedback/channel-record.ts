@@ -94,7 +94,8 @@ export class ChannelRecord {
   update(reservation: Reservation): void {
     const sameWork =
       reservation.rung === this.#first.rung && reservation.cpus.length === this.#first.cpus.length;
-    if (!sameWork && reservation.cpus.length > 0) this.#frozen ??= this.#totals(this.#lastTickMs, undefined);
+    if (!sameWork && (reservation.cpus.length > 0 || reservation.state === 'PAUSED'))
+      this.#frozen ??= this.#totals(this.#lastTickMs, undefined);
     if (reservation.process !== undefined && reservation.process.pid !== this.#process?.pid)
       this.#attach(reservation);
     if (reservation.cpus.length > 0) this.#reservation = reservation;

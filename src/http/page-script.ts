@@ -55,7 +55,7 @@ export const PAGE_SCRIPT = `
         'reserved of ' + view.schedulableMilli / 1000 + ' CPUs'],
       [String(running), 'running' + (counts.ORPHANED ? ', ' + counts.ORPHANED + ' without holder' : '')],
       [String(counts.PENDING || 0), 'about to start'],
-      [String(counts.QUEUED || 0), 'waiting for room'],
+      [String(counts.QUEUED || 0), 'waiting for room' + (counts.PAUSED ? ', ' + counts.PAUSED + ' paused' : '')],
     ];
     for (const span of view.forecast || []) {
       list.push([Math.round(span.q50 * 100) + '–' + percent(span.q90),
@@ -153,8 +153,8 @@ export const PAGE_SCRIPT = `
     const over = one.usageCores !== null && one.forecastQ90Cores !== null && one.usageCores > one.forecastQ90Cores;
     const name = cell('', one.name || one.id, 'name');
     name.append(element('small', '', one.channelClass + ', priority ' + one.priority));
-    const words = { ACTIVE: 'running', PENDING: 'starting', QUEUED: 'waiting', ORPHANED: 'no holder' };
-    const colours = { ACTIVE: 'good', ORPHANED: 'bad', QUEUED: 'warn', PENDING: '' };
+    const words = { ACTIVE: 'running', PENDING: 'starting', QUEUED: 'waiting', ORPHANED: 'no holder', PAUSED: 'paused' };
+    const colours = { ACTIVE: 'good', ORPHANED: 'bad', QUEUED: 'warn', PAUSED: 'warn', PENDING: '' };
     const state = cell('', words[one.state] || one.state.toLowerCase(), colours[one.state]);
     if (one.reason && one.state !== 'ACTIVE') state.append(element('small', '', one.reason));
     cell('CPUs', one.cpus || '–');

@@ -129,7 +129,7 @@ function trouble(row: ChannelRow): number {
   if (row.usageCores !== null && row.usageCores > (row.forecastQ90Cores ?? Number.POSITIVE_INFINITY))
     return 3;
   if (row.rung > 0) return 2;
-  return row.state === 'QUEUED' ? 1 : 0;
+  return row.state === 'QUEUED' || row.state === 'PAUSED' ? 1 : 0;
 }
 
 function loadOf({ sample }: HostView): StatusView['load'] {

@@ -48,8 +48,11 @@ export class Admission {
     return { candidates, atMs: this.#deps.clock.monotonicMs() };
   }
 
-  /** Synchronous: whoever takes the CPUs of the verdict in the same turn has them alone. */
-  decide(request: ChannelRequest, forecasts: Forecasts, place: Place): Verdict {
+  /**
+   * Synchronous: whoever takes the CPUs of the verdict in the same turn has them alone. `awayMilli`: thousandths that are
+   * in use now and would not be.
+   */
+  decide(request: ChannelRequest, forecasts: Forecasts, place: Place, awayMilli = 0): Verdict {
     const { now, memory } = this.#deps.host();
     const expectedReleaseMs = this.#soonestEndMs();
     const topology = this.#deps.topology();
@@ -60,7 +63,7 @@ export class Admission {
       forecasts: forecasts.candidates,
       topology,
       occupancy: this.#book.occupancy(topology, smtCoreMilli),
-      host: now,
+      host: now && { ...now, busy: Math.max(0, now.busy - awayMilli / (topology.schedulable.length * 1000)) },
       limits,
       smtCoreMilli,
       memory,

@@ -100,6 +100,7 @@ export class Adopting {
     const topology = this.#deps.topology();
     const cpus = this.#take(this.#maskOf(masks), topology);
     if (cpus.length === 0) {
+      this.#lifetimes.letGoOn(id, process);
       throw new CorecastError(
         'NO_CAPACITY',
         `process ${process.pid} runs, but no CPU has room for its reservation ${id}; it was left as it is`,
@@ -132,7 +133,11 @@ export class Adopting {
       sharesGuessed: true,
       restarting: false,
     };
-    const kernel = () => this.#pin(process, cpusetOf(cpus));
+    const kernel = () => {
+      this.#pin(process, cpusetOf(cpus));
+      // The record that was lost may have said PAUSED.
+      this.#lifetimes.letGoOn(id, process);
+    };
     return this.#watched(id, process, () => this.#book.create(record, { reason, event: 'adopted', kernel }));
   }
 

@@ -5,6 +5,7 @@ import type { ReservationEvent } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
 import { hostIndex } from './allocator-host.js';
 import { OccupancyIndex } from './allocator-occupancy.js';
+import { heldMeanwhile } from './cpu-shares.js';
 import { hasEnded, type LeaseStep, transition } from './lease.js';
 import type { Ledger, Mutation } from './ledger.js';
 import type { LedgerRecord } from './ledger-format.js';
@@ -20,7 +21,14 @@ export interface Change {
   /** The part of the change that the kernel must see, after the write and before given-up CPUs are free for others. */
   readonly kernel?: (after: Reservation) => void;
   /** Other fields of the record that change with it. */
-  readonly set?: Partial<Pick<LedgerRecord, 'restarting' | 'sharesGuessed'>>;
+  readonly set?: Partial<Pick<LedgerRecord, 'restarting' | 'sharesGuessed' | 'wasPaused'>>;
+}
+
+/** One reservation's part of a write: what it becomes, what it was, what follows. */
+export interface Part {
+  readonly after: LedgerRecord;
+  readonly before: LedgerRecord | undefined;
+  readonly change: Change;
 }
 
 export type ChangeListener = (after: LedgerRecord, before: LedgerRecord | undefined) => void;
@@ -32,6 +40,8 @@ export type ChangeListener = (after: LedgerRecord, before: LedgerRecord | undefi
  * 2. From that turn on the new CPUs count as taken, although the write is still under way.
  * 3. The old CPUs count as taken until the write is durable *and* the kernel has moved the process off them.
  * 4. A failed write takes the promise back; what is durable still stands.
+ * 5. Where one gives way to another (exchange), both are one write, and each CPU counts as taken throughout: what passes
+ *    from one to the other is the newcomer's from the first turn on, the rest is free when point 3 holds.
  *
  * Changes of one reservation come one after the other (its lock); changes of different ones share disk flushes.
  */
@@ -45,6 +55,7 @@ export class Book {
   /** Who has CPUs, and the sum of it, kept in step: a decision on a large host must not add everything up again. */
   #index: OccupancyIndex | undefined;
   readonly #holders = new Map<string, Reservation>();
+  #version = 0;
   readonly #listeners = new Set<ChangeListener>();
   readonly #watchers = new Set<(event: ReservationEvent) => void>();
 
@@ -81,15 +92,82 @@ export class Book {
 
   /** Takes a reservation one step on. Call it under the reservation's lock. */
   async step(id: string, step: LeaseStep, change: Change): Promise<LedgerRecord> {
+    const part = this.part(id, step, change);
+    return this.#write(part.after, part.before, change);
+  }
+
+  /** Writes what part() made, in the same turn. */
+  write({ after, before, change }: Part): Promise<LedgerRecord> {
+    return this.#write(after, before, change);
+  }
+
+  /** A step that is not taken yet: for write() and exchange(). */
+  part(id: string, step: LeaseStep, change: Change): Part {
     const before = this.require(id);
     const reservation = transition(before.reservation, step, this.#clock.nowMs(), change.reason);
-    return this.#write({ ...before, ...change.set, reservation }, before, change);
+    return { after: { ...before, ...change.set, reservation }, before, change };
+  }
+
+  /**
+   * Some reservations give CPUs up, `newcomer` takes them: one write. Call it under the locks of all of them, in the turn
+   * in which it was decided. A kernel that refuses one of the former leaves its old CPUs taken, as far as the newcomer
+   * has not got them.
+   */
+  async exchange(newcomer: Part, giving: readonly Part[]): Promise<LedgerRecord> {
+    const parts = [...giving, newcomer];
+    const held = heldMeanwhile(
+      parts.map(({ after, before }) => ({
+        old: before?.reservation.cpus ?? [],
+        now: after.reservation.cpus,
+      })),
+      (cpu) => this.#index?.milli.get(cpu) ?? 0,
+    );
+    for (const [i, { after }] of parts.entries()) {
+      this.#promise(after.reservation.id, { ...after.reservation, state: 'PENDING', cpus: held[i]! });
+    }
+    const answer = newcomer.change.answer?.(newcomer.after.reservation);
+    try {
+      const records = parts.map(({ after }) => after);
+      await this.ledger.commit({ records, ...(answer === undefined ? {} : { answer }) });
+    } catch (error) {
+      for (const { after } of parts) this.#promise(after.reservation.id, undefined);
+      throw error;
+    }
+    for (const part of parts) this.#follow(part);
+    return newcomer.after;
+  }
+
+  /** After an exchange is durable: one after the other, those who give first. */
+  #follow({ after, before, change }: Part): void {
+    const { reservation } = after;
+    try {
+      change.kernel?.(reservation);
+      this.#promise(reservation.id, undefined);
+    } catch (error) {
+      this.#log.error(
+        { id: reservation.id, error: messageOf(error) },
+        'the kernel did not follow the ledger',
+      );
+    }
+    for (const listener of this.#listeners) listener(after, before);
+    if (change.event !== undefined) this.announce(reservation, change.event, change.reason);
   }
 
   /** Changes what is kept beside the lease. Call it under the reservation's lock. */
   async set(id: string, set: NonNullable<Change['set']>): Promise<LedgerRecord> {
     const before = this.require(id);
     return this.#write({ ...before, ...set }, before, { reason: before.reservation.reason });
+  }
+
+  isSettled(id: string): boolean {
+    return !this.#promised.has(id);
+  }
+
+  /** Those whose CPUs nobody is changing now: what the index has of them is what the ledger says. */
+  *settled(): Generator<LedgerRecord> {
+    for (const record of this.ledger.live()) {
+      if (!this.#promised.has(record.reservation.id)) yield record;
+    }
   }
 
   /** Every reservation that has not ended, with all CPUs that nobody else may have now. */
@@ -101,6 +179,11 @@ export class Book {
       const durable = this.ledger.get(id);
       if (durable === undefined || hasEnded(durable.reservation.state)) yield reservation;
     }
+  }
+
+  /** Grows with every change of who has which CPUs. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Reservations that have CPUs, promised ones included. */
@@ -189,6 +272,7 @@ export class Book {
   }
 
   #reindex(id: string): void {
+    this.#version++;
     const before = this.#holders.get(id);
     if (before !== undefined) this.#index?.release(before.cpus, before.exclusive);
     const durable = this.ledger.get(id)?.reservation;

@@ -9,6 +9,10 @@ export function cpusetOf(shares: readonly CpuShare[]): Cpuset {
   return cpuset(shares.map(({ cpu }) => cpu));
 }
 
+export function milliOf(shares: readonly CpuShare[]): number {
+  return shares.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
+}
+
 export function formatShares(shares: readonly CpuShare[]): string {
   return shares.length === 0 ? 'no CPUs' : `CPUs ${formatCpuset(cpusetOf(shares))}`;
 }
@@ -47,6 +51,33 @@ export function requireRoom(
       throw noRoom(reservation, 'it is exclusive, and others are on one of these cores');
     }
   }
+}
+
+/**
+ * What each of some reservations counts for while they all change their CPUs in one write, from `old` to `now`: the new
+ * shares, and of the old ones what nobody of them has got and fits the CPU beside all that is `taken` now (theirs
+ * included). So no CPU is counted above 1000, and none looks free that is not.
+ */
+export function heldMeanwhile(
+  changes: readonly { readonly old: readonly CpuShare[]; readonly now: readonly CpuShare[] }[],
+  taken: (cpu: number) => number,
+): CpuShare[][] {
+  const slack = new Map<number, number>();
+  const add = (cpu: number, milli: number) =>
+    slack.set(cpu, (slack.get(cpu) ?? WHOLE_CPU_MILLI - taken(cpu)) + milli);
+  for (const { old, now } of changes) {
+    for (const { cpu, shareMilli } of old) add(cpu, shareMilli);
+    for (const { cpu, shareMilli } of now) add(cpu, -shareMilli);
+  }
+  return changes.map(({ old, now }) => {
+    const held = new Map(now.map(({ cpu, shareMilli }) => [cpu, shareMilli]));
+    for (const { cpu, shareMilli } of old) {
+      const rest = Math.max(0, Math.min(shareMilli - (held.get(cpu) ?? 0), slack.get(cpu)!));
+      slack.set(cpu, slack.get(cpu)! - rest);
+      held.set(cpu, (held.get(cpu) ?? 0) + rest);
+    }
+    return [...held].filter(([, milli]) => milli > 0).map(([cpu, shareMilli]) => ({ cpu, shareMilli }));
+  });
 }
 
 function requireShares(wanted: readonly CpuShare[]): void {

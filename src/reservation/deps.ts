@@ -4,6 +4,7 @@ import type { History } from '../history/history.js';
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import type { Pinning } from '../pinning/pinning.js';
+import type { ProcessSignals } from '../pinning/signals.js';
 import type { Topology } from '../topology/topology.js';
 import type { Ledger } from './ledger.js';
 import type { ProcessRef } from './reservation.js';
@@ -16,6 +17,7 @@ export interface ReservationDeps {
   readonly scheduler: Scheduler;
   readonly log: Log;
   readonly pinning: Pinning;
+  readonly signals: ProcessSignals;
   readonly exits: ExitWatcher;
   /** Real uid of a process; throws an error with code ESRCH when there is none. */
   processUid(pid: number): number;
@@ -26,6 +28,7 @@ export interface ReservationDeps {
   host(): HostNow;
   limits(): Config['limits'];
   leases(): Config['leases'];
+  preemption(): Config['preemption'];
   smtCoreMilli(): number;
   /** Why no new channel is accepted now, for instance a sustained overload; empty when they are. */
   closedReason(): string;

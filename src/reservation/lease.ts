@@ -18,6 +18,10 @@ export type LeaseStep =
   | { readonly step: 'resume'; readonly token: number }
   /** The process ended, as announced, to make way for the next one. */
   | { readonly step: 'restart'; readonly deadlineMs: number }
+  /** Its process is stopped, its CPUs are others'. */
+  | { readonly step: 'pause' }
+  /** Room is back: its process goes on. */
+  | { readonly step: 'continue'; readonly cpus: readonly CpuShare[] }
   /** Other CPUs or other shares. */
   | { readonly step: 'assign'; readonly cpus: readonly CpuShare[] }
   | { readonly step: 'rung'; readonly rung: number }
@@ -33,6 +37,9 @@ export type StepName = LeaseStep['step'];
  *     │                 ▲ │ ▲                │ ◀──resume,attach── │
  *     │                 │ │ └────restart─────┤                    │
  *     └─▶ EXPIRED ◀─────┼─┘                  └────▶ RELEASED ◀────┘      (QUEUED and PENDING can be released, too)
+ *
+ *   ACTIVE, ORPHANED ──pause──▶ PAUSED ──continue──▶ ACTIVE, and PAUSED ──▶ RELEASED when it is released or its process
+ *   ends. Whether the holder is still there is asked again when it is ACTIVE: the lease begins anew.
  */
 export const TRANSITIONS: Readonly<
   Record<ReservationState, Readonly<Partial<Record<StepName, ReservationState>>>>
@@ -49,13 +56,16 @@ export const TRANSITIONS: Readonly<
     attach: 'ACTIVE',
     orphan: 'ORPHANED',
     restart: 'PENDING',
+    pause: 'PAUSED',
     assign: 'ACTIVE',
     rung: 'ACTIVE',
     release: 'RELEASED',
   },
+  PAUSED: { continue: 'ACTIVE', release: 'RELEASED' },
   ORPHANED: {
     attach: 'ACTIVE',
     resume: 'ACTIVE',
+    pause: 'PAUSED',
     assign: 'ORPHANED',
     rung: 'ORPHANED',
     release: 'RELEASED',
@@ -87,13 +97,17 @@ export function transition(
       return { ...next, token: step.token, deadlineMs: 0 };
     case 'restart':
       return { ...withoutProcess(next), deadlineMs: step.deadlineMs };
+    case 'pause':
+      return { ...next, cpus: [], pausedFrom: reservation.cpus, deadlineMs: 0 };
+    case 'continue':
+      return { ...withoutPause(next), cpus: step.cpus };
     case 'assign':
       return { ...next, cpus: step.cpus };
     case 'rung':
       return { ...next, rung: step.rung };
     case 'release':
     case 'expire':
-      return { ...withoutProcess(next), cpus: [], deadlineMs: 0 };
+      return { ...withoutPause(withoutProcess(next)), cpus: [], deadlineMs: 0 };
   }
 }
 
@@ -132,5 +146,10 @@ function requireNewer(reservation: Reservation, token: number): void {
 
 function withoutProcess(reservation: Reservation): Reservation {
   const { process: _, ...rest } = reservation;
+  return rest;
+}
+
+function withoutPause(reservation: Reservation): Reservation {
+  const { pausedFrom: _, ...rest } = reservation;
   return rest;
 }

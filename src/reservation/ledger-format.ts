@@ -47,6 +47,11 @@ export interface LedgerRecord {
   readonly sharesGuessed: boolean;
   /** The holder said that it is about to replace its process. */
   readonly restarting: boolean;
+  /**
+   * Its process was stopped once. Written with the pause and kept: after a kill between the record that says ACTIVE again
+   * and the signal that follows, the restart lets the process go on.
+   */
+  readonly wasPaused?: true;
 }
 
 /** The first answer to a mutating call. */

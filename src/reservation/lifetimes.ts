@@ -22,6 +22,11 @@ export class Lifetimes {
   readonly #retries = new Set<() => void>();
   /** Those whose CPUs come free by themselves: few, while those that run are many. */
   readonly #ending = new Set<string>();
+  /**
+   * PAUSED, and let go on for a release that may not be written yet. It is not stopped again: where the disk kept a write
+   * that it said had failed, a restart would know nothing of the process.
+   */
+  readonly #freed = new Set<string>();
   #stopped = false;
 
   constructor(deps: ReservationDeps, book: Book) {
@@ -124,6 +129,7 @@ export class Lifetimes {
 
   #changed(after: LedgerRecord, before: LedgerRecord | undefined): void {
     const { id, process } = after.reservation;
+    if (after.reservation.state !== 'PAUSED') this.#freed.delete(id);
     if (!sameProcess(process, this.#watches.get(id)?.process)) {
       this.#watches.get(id)?.close();
       this.#watches.delete(id);
@@ -186,13 +192,30 @@ export class Lifetimes {
   }
 
   /** A process that outlives its reservation must not stay on CPUs that are others' from now on. */
-  setFree({ id, process }: Reservation): void {
+  setFree({ id, process, state }: Reservation): void {
     if (process === undefined) return;
     try {
       this.#deps.pinning.pin(process, this.#deps.topology().schedulable);
     } catch (error) {
       if (isCorecastError(error, 'PROCESS_GONE')) return;
       this.#deps.log.warn({ id, pid: process.pid, error: messageOf(error) }, 'a process kept its CPUs');
+    }
+    if (state !== 'PAUSED') return;
+    this.#freed.add(id);
+    this.letGoOn(id, process);
+  }
+
+  isFreed(id: string): boolean {
+    return this.#freed.has(id);
+  }
+
+  /** Nobody else would. */
+  letGoOn(id: string, process: ProcessRef): void {
+    try {
+      this.#deps.signals.resume(process);
+    } catch (error) {
+      if (isCorecastError(error, 'PROCESS_GONE')) return;
+      this.#deps.log.error({ id, pid: process.pid, error: messageOf(error) }, 'a process stays stopped');
     }
   }
 

@@ -1,5 +1,5 @@
 import { difference, formatCpuset } from '../lib/cpuset.js';
-import { messageOf } from '../lib/errors.js';
+import { isCorecastError, messageOf } from '../lib/errors.js';
 import type { Book } from './book.js';
 import { cpusetOf, WHOLE_CPU_MILLI } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
@@ -50,7 +50,29 @@ async function settle(
     }
     return end({ step: 'release' }, `process ${process?.pid} ended while the daemon was away`, 'released');
   }
-  return adopt(deps, book, lifetimes, record, process);
+  return state === 'PAUSED'
+    ? keepPaused(deps, lifetimes, record, process)
+    : adopt(deps, book, lifetimes, record, process);
+}
+
+/** The kill may have come between the write and the signal. It goes on when there is room. */
+function keepPaused(
+  deps: ReservationDeps,
+  lifetimes: Lifetimes,
+  { reservation: { id } }: LedgerRecord,
+  process: ProcessRef,
+): string[] {
+  try {
+    lifetimes.watch(id, process).keep();
+    deps.signals.stop(process);
+  } catch (error) {
+    if (!isCorecastError(error, 'PROCESS_GONE')) {
+      return [`reservation ${id}: process ${process.pid} is paused, but runs: ${messageOf(error)}`];
+    }
+    lifetimes.exited(id, process);
+    return [`reservation ${id}: process ${process.pid} has just ended`];
+  }
+  return [`reservation ${id}: process ${process.pid} is paused and waits for room`];
 }
 
 function adopt(
@@ -74,6 +96,8 @@ function adopt(
   const leftMs = Math.max(0, reservation.deadlineMs - deps.clock.nowMs());
   const { orphan_grace_ms: graceMs } = deps.leases();
   lifetimes.resume(record, graceMs === 0 ? leftMs : Math.min(leftMs, graceMs));
+  // It may be ACTIVE again only in the ledger.
+  if (record.wasPaused === true) lifetimes.letGoOn(id, process);
   try {
     const { threads, repaired } = deps.pinning.verify(process, cpus);
     const masks =

@@ -5,7 +5,15 @@ export interface CpuShare {
   readonly shareMilli: number;
 }
 
-export const RESERVATION_STATES = ['QUEUED', 'PENDING', 'ACTIVE', 'ORPHANED', 'RELEASED', 'EXPIRED'] as const;
+export const RESERVATION_STATES = [
+  'QUEUED',
+  'PENDING',
+  'ACTIVE',
+  'PAUSED',
+  'ORPHANED',
+  'RELEASED',
+  'EXPIRED',
+] as const;
 export type ReservationState = (typeof RESERVATION_STATES)[number];
 
 export type ChannelClass = 'live' | 'vod';
@@ -27,8 +35,10 @@ export interface Reservation {
   /** 0 (lowest) to 100. */
   readonly priority: number;
   readonly exclusive: boolean;
-  /** Empty in QUEUED, RELEASED and EXPIRED. */
+  /** Empty in QUEUED, PAUSED, RELEASED and EXPIRED. */
   readonly cpus: readonly CpuShare[];
+  /** In PAUSED only: the CPUs that it gave up. It goes on with as many. */
+  readonly pausedFrom?: readonly CpuShare[];
   readonly process?: ProcessRef;
   /** Unix milliseconds. */
   readonly createdMs: number;

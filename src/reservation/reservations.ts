@@ -15,12 +15,14 @@ import type { ReservationDeps } from './deps.js';
 import { FirstAnswers } from './first-answers.js';
 import { Lifetimes } from './lifetimes.js';
 import { type Occupancy, occupancyOf } from './occupancy.js';
+import { Paused } from './paused.js';
 import { reconcile } from './reconcile.js';
 import { type ReleaseCall, release } from './release.js';
 import type { CpuShare, Reservation } from './reservation.js';
 import { Reserving } from './reserve.js';
 import type { Reserved } from './reserved.js';
 import { resize } from './resize.js';
+import { RoomMaker } from './room.js';
 import { Sessions } from './sessions.js';
 import { WaitingRoom } from './waiting-room.js';
 
@@ -32,6 +34,7 @@ import { WaitingRoom } from './waiting-room.js';
  *   book.ts           the one way to change a record; why no CPU is promised twice
  *   admission.ts      what the balancer decides on
  *   reserve.ts        Reserve and Predict; waiting-room.ts and queue.ts: those who wait
+ *   room.ts           what others give up for a request that does not fit; paused.ts: who waits to go on
  *   attach.ts, sessions.ts, release.ts, resize.ts   the calls of holders and of the adjuster
  *   lifetimes.ts      what ends by itself: deadlines, silent holders, ended processes
  *   reconcile.ts, adopt.ts   after a restart; after a lost database
@@ -74,15 +77,21 @@ export function createReservations(deps: ReservationDeps): Reservations {
   const lifetimes = new Lifetimes(deps, book);
   const admission = new Admission(deps, book, () => lifetimes.soonestEndMs());
   const answers = new FirstAnswers(deps.ledger);
-  const waiting = new WaitingRoom(deps, book, admission, lifetimes);
-  const reserving = new Reserving(deps, book, admission, answers, waiting);
+  const rooms = new RoomMaker(deps, book, admission);
+  const paused = new Paused(deps, book, lifetimes);
+  const waiting = new WaitingRoom(deps, book, admission, lifetimes, rooms, paused);
+  const reserving = new Reserving(deps, book, admission, answers, waiting, rooms);
   const attaching = new Attaching(deps, book, lifetimes, answers);
   const adopting = new Adopting(deps, book, lifetimes);
   const sessions = new Sessions(deps, book, lifetimes, adopting);
   const stopSweeping = repeat(deps, SWEEP_MS, () => deps.ledger.sweep());
 
   return {
-    reconcile: () => reconcile(deps, book, lifetimes),
+    async reconcile() {
+      const lines = await reconcile(deps, book, lifetimes);
+      waiting.pump();
+      return lines;
+    },
     predict: (request) => reserving.predict(request),
     reserve: (call, peer, signal) => reserving.reserve(call, peer, signal),
     attach: (call, peer) => attaching.attach(call, peer),

@@ -57,6 +57,17 @@ export function newRecord(
   };
 }
 
+/** How others' reasons and events name a channel. */
+export function titleOf({
+  id,
+  request: { name, channelClass },
+}: {
+  id: string;
+  request: ReserveCall;
+}): string {
+  return `${channelClass} channel ${id}${name === '' ? '' : ` (${name})`}`;
+}
+
 /** The history keeps the whole decision; the ledger what a retry needs if the history has lost it. */
 export function acceptedAnswer(
   { key, fingerprint }: AnswerName,

@@ -3,14 +3,16 @@ import type { Decision } from '../balancer/decision.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import type { ChannelRequest, Peer, ReserveCall } from '../rpc/control.js';
 import { type Admission, type Forecasts, type Place, refusal } from './admission.js';
-import type { Book } from './book.js';
+import type { Book, Part } from './book.js';
 import { Deadlines } from './deadlines.js';
 import type { ReservationDeps } from './deps.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
+import type { Paused } from './paused.js';
 import { Pump } from './pump.js';
-import { WaitingQueue } from './queue.js';
-import { type AnswerName, acceptedAnswer, newRecord, type Reserved } from './reserved.js';
+import { type Waiter, WaitingQueue } from './queue.js';
+import { type AnswerName, acceptedAnswer, newRecord, type Reserved, titleOf } from './reserved.js';
+import type { RoomMaker } from './room.js';
 
 /** Forecasts older than this are made again before a waiting request is decided on. */
 const FORECAST_FRESH_MS = 5_000;
@@ -28,6 +30,8 @@ interface WaitingCall {
   decision: Decision;
   /** Its QUEUED record is on the disk. */
   durable: boolean;
+  /** The book and the forecasts with which room was looked for among others last. */
+  searchedAt?: string;
   resolve(reserved: Reserved): void;
   reject(error: unknown): void;
 }
@@ -38,16 +42,27 @@ export class WaitingRoom {
   readonly #book: Book;
   readonly #admission: Admission;
   readonly #lifetimes: Lifetimes;
+  readonly #rooms: RoomMaker;
+  readonly #paused: Paused;
   readonly #queue = new WaitingQueue<WaitingCall>();
   readonly #deadlines: Deadlines;
   readonly #pump = new Pump(() => this.#reconsiderAll());
   #stopped = false;
 
-  constructor(deps: ReservationDeps, book: Book, admission: Admission, lifetimes: Lifetimes) {
+  constructor(
+    deps: ReservationDeps,
+    book: Book,
+    admission: Admission,
+    lifetimes: Lifetimes,
+    rooms: RoomMaker,
+    paused: Paused,
+  ) {
     this.#deps = deps;
     this.#book = book;
     this.#admission = admission;
     this.#lifetimes = lifetimes;
+    this.#rooms = rooms;
+    this.#paused = paused;
     this.#deadlines = new Deadlines(deps.clock, deps.scheduler);
     book.onChange((after, before) => this.#changed(after, before));
   }
@@ -58,8 +73,8 @@ export class WaitingRoom {
 
   /** The place a request would have that came now. */
   placeOf(request: ChannelRequest): Place {
-    const now = this.#deps.clock.monotonicMs();
-    return { ahead: this.#queue.ahead({ id: '', request, sinceMs: now }, now), queued: this.#queue.size };
+    const sinceMs = this.#deps.clock.monotonicMs();
+    return { ahead: this.#ahead({ id: '', request, sinceMs }), queued: this.#queue.size };
   }
 
   /** Requests of a uid that are on their way into the ledger. */
@@ -102,7 +117,7 @@ export class WaitingRoom {
 
   /** Room may have come. */
   pump(): void {
-    if (!this.#stopped && this.#queue.size > 0) this.#pump.run();
+    if (!this.#stopped && this.#queue.size + this.#paused.size > 0) this.#pump.run();
   }
 
   /** Those who wait are told. What cannot be written now expires at the next start. */
@@ -157,16 +172,35 @@ export class WaitingRoom {
     this.pump();
   }
 
+  /** Paused VOD has its turn between live and VOD that has not begun. */
   async #reconsiderAll(): Promise<void> {
+    let lookedAtPaused = false;
     for (const waiting of this.#queue) {
       if (this.#stopped) return;
+      if (waiting.request.channelClass === 'vod' && !lookedAtPaused) {
+        lookedAtPaused = true;
+        await this.#paused.look(this.#liveHoldsPlace());
+      }
       try {
         await this.#reconsider(waiting);
       } catch (error) {
         this.#deps.log.error({ id: waiting.id, error: messageOf(error) }, 'a waiting request keeps waiting');
       }
     }
-    if (this.#queue.size > 0) this.#deadlines.set(PUMP, PUMP_MS, () => this.pump());
+    if (!lookedAtPaused && !this.#stopped) await this.#paused.look(this.#liveHoldsPlace());
+    if (this.#stopped || this.#queue.size + this.#paused.size === 0) return;
+    this.#deadlines.set(PUMP, PUMP_MS, () => this.pump());
+  }
+
+  #liveHoldsPlace(): boolean {
+    const request = { channelClass: 'vod' as const, priority: 100 };
+    // Came before all who wait: only another class goes before it.
+    return this.#queue.ahead({ id: '', request, sinceMs: -1e15 }, this.#deps.clock.monotonicMs()) > 0;
+  }
+
+  #ahead(waiter: Waiter): number {
+    const paused = waiter.request.channelClass === 'vod' ? this.#paused.ahead() : 0;
+    return this.#queue.ahead(waiter, this.#deps.clock.monotonicMs()) + paused;
   }
 
   async #reconsider(waiting: WaitingCall): Promise<void> {
@@ -176,36 +210,52 @@ export class WaitingRoom {
     }
     await this.#book.lock(waiting.id, async () => {
       if (!waiting.durable || !this.#queue.has(waiting)) return;
-      const { id, request, forecasts } = waiting;
-      const place = { ahead: this.#queue.ahead(waiting, clock.monotonicMs()), queued: this.#queue.size - 1 };
+      const { request, forecasts } = waiting;
+      const place = { ahead: this.#ahead(waiting), queued: this.#queue.size - 1 };
       const verdict = this.#admission.decide(request, forecasts, place);
-      const outcome = verdict.fits ? 'ACCEPTED' : 'QUEUED';
-      const decision = this.#admission.decision(request, forecasts, verdict, outcome, id);
-      if (!verdict.fits) {
-        // Kept when the wait is over, if this is what it ends with.
-        waiting.decision = decision;
-        return;
-      }
-      const { startTimeoutMs } = this.#book.require(id);
-      const { reservation } = await this.#book.step(
+      if (verdict.fits) return this.#admit(waiting, (admitted) => this.#book.write(admitted(verdict)));
+      // Kept when the wait is over, if this is what it ends with.
+      waiting.decision = this.#admission.decision(request, forecasts, verdict, 'QUEUED', waiting.id);
+      const asking = { request, forecasts, place };
+      const room = this.#mayHaveChanged(waiting) ? this.#rooms.find(asking, verdict) : undefined;
+      if (room === undefined) return;
+      await this.#admit(waiting, (admitted) => this.#rooms.take(room, asking, titleOf(waiting), admitted));
+    });
+  }
+
+  /** Whether looking for room among others may find what it did not find the last time. */
+  #mayHaveChanged(waiting: WaitingCall): boolean {
+    const before = waiting.searchedAt;
+    waiting.searchedAt = `${this.#book.version} ${waiting.forecasts.atMs}`;
+    return before !== waiting.searchedAt;
+  }
+
+  /** `write` makes it durable; undefined when the room is there no more. */
+  async #admit(
+    waiting: WaitingCall,
+    write: (admitted: (verdict: Verdict) => Part) => Promise<LedgerRecord | undefined>,
+  ): Promise<void> {
+    const { id, request, forecasts, name } = waiting;
+    const { startTimeoutMs } = this.#book.require(id);
+    let decision = waiting.decision;
+    const written = await write((verdict) => {
+      decision = this.#admission.decision(request, forecasts, verdict, 'ACCEPTED', id);
+      const deadlineMs = this.#deps.clock.nowMs() + startTimeoutMs;
+      return this.#book.part(
         id,
-        {
-          step: 'admit',
-          cpus: verdict.cpus,
-          deadlineMs: clock.nowMs() + startTimeoutMs,
-          decisionId: decision.id,
-        },
+        { step: 'admit', cpus: verdict.cpus, deadlineMs, decisionId: decision.id },
         {
           reason: 'reserved after waiting; waiting for its start',
           event: 'reserved',
-          answer: (after) => acceptedAnswer(waiting.name, after, decision),
+          answer: (after) => acceptedAnswer(name, after, decision),
         },
       );
-      this.#queue.remove(waiting);
-      this.#deadlines.clear(id);
-      await this.#admission.keep(decision);
-      waiting.resolve({ reservation, decision });
     });
+    if (written === undefined) return;
+    this.#queue.remove(waiting);
+    this.#deadlines.clear(id);
+    await this.#admission.keep(decision);
+    waiting.resolve({ reservation: written.reservation, decision });
   }
 
   /** Under the lock: a request that is being admitted right now is admitted. */
@@ -245,12 +295,7 @@ export class WaitingRoom {
       if (waiting !== undefined)
         this.#leave(waiting, new CorecastError('CANCELLED', after.reservation.reason));
     }
-    if (before !== undefined && heldMilli(after) < heldMilli(before)) this.pump();
-    // The same amount on other CPUs may be just what an exclusive request waits for.
-    else if (before !== undefined && after.reservation.cpus !== before.reservation.cpus) this.pump();
+    // As much elsewhere, too, may be just what an exclusive request waits for.
+    if (before !== undefined && after.reservation.cpus !== before.reservation.cpus) this.pump();
   }
-}
-
-function heldMilli({ reservation }: LedgerRecord): number {
-  return reservation.cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
 }

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { silentLog } from '../../src/lib/log.js';
 import { hostAddon } from '../../src/lib/native.js';
 import { createPinning } from '../../src/pinning/affinity.js';
+import { createSignals } from '../../src/pinning/signals.js';
 import type { ReservationDeps } from '../../src/reservation/deps.js';
 import type { Ledger } from '../../src/reservation/ledger.js';
 import { type LedgerOptions, openLedger } from '../../src/reservation/ledger-open.js';
@@ -110,6 +111,7 @@ export async function world(
     scheduler,
     log: silentLog,
     pinning: createPinning({ addon }),
+    signals: createSignals(addon),
     exits: { watch: ({ pid, startTicks }, onExit) => addon.watchExit(pid, startTicks, onExit) },
     processUid: (pid) => addon.processUid(pid),
     processStartTicks: (pid) => addon.startTicks(pid),
@@ -118,6 +120,7 @@ export async function world(
     host: () => ({ window: [IDLE], now: IDLE, memory: { availableBytes: 8e9, totalBytes: 16e9 } }),
     limits: () => knobs.limits(),
     leases: () => config.leases,
+    preemption: () => config.preemption,
     smtCoreMilli: () => config.cpus.smt_core_milli,
     closedReason: () => knobs.closedReason,
     history: {
@@ -168,7 +171,7 @@ export function checkInvariants(reservations: Reservations, topology: Topology):
     const { state, cpus, process } = reservation;
     expect(RESERVATION_STATES).toContain(state);
     expect(cpus.length > 0).toBe(['PENDING', 'ACTIVE', 'ORPHANED'].includes(state));
-    expect(process !== undefined).toBe(['ACTIVE', 'ORPHANED'].includes(state));
+    expect(process !== undefined).toBe(['ACTIVE', 'ORPHANED', 'PAUSED'].includes(state));
   }
   const durable = occupancyOf(list, topology);
   for (const [cpu, milli] of durable.milli) {

@@ -19,6 +19,8 @@ const STEPS: readonly LeaseStep[] = [
   { step: 'orphan', deadlineMs: 800 },
   { step: 'resume', token: 13 },
   { step: 'restart', deadlineMs: 700 },
+  { step: 'pause' },
+  { step: 'continue', cpus: [{ cpu: 3, shareMilli: 300 }] },
   { step: 'assign', cpus: [{ cpu: 2, shareMilli: 1000 }] },
   { step: 'rung', rung: 1 },
   { step: 'release' },
@@ -36,7 +38,7 @@ function inState(state: ReservationState): Reservation {
     priority: 50,
     exclusive: false,
     cpus: holds ? [{ cpu: 0, shareMilli: 300 }] : [],
-    ...(state === 'ACTIVE' || state === 'ORPHANED' ? { process: { pid: 5, startTicks: 50 } } : {}),
+    ...(['ACTIVE', 'PAUSED', 'ORPHANED'].includes(state) ? { process: { pid: 5, startTicks: 50 } } : {}),
     createdMs: 1,
     changedMs: 1,
     deadlineMs: 5,
@@ -82,7 +84,8 @@ describe('the lease state machine', () => {
         if (TRANSITIONS[state][step.step] === undefined) continue;
         const after = transition(inState(state), step, 42, 'because');
         expect(after.cpus.length > 0).toBe(['PENDING', 'ACTIVE', 'ORPHANED'].includes(after.state));
-        expect(after.process !== undefined).toBe(['ACTIVE', 'ORPHANED'].includes(after.state));
+        expect(after.process !== undefined).toBe(['ACTIVE', 'PAUSED', 'ORPHANED'].includes(after.state));
+        expect(after.pausedFrom !== undefined).toBe(after.state === 'PAUSED');
       }
     }
   });

@@ -46,6 +46,12 @@ export const BREAKAGES: Readonly<Record<string, Boundaries>> = {
       return { ...calls, setProcessAffinity: ignored, confineProcess: ignored };
     },
   },
+  'what was stopped does not go on': {
+    kernel: (calls) => ({
+      ...calls,
+      kill: (pid, signal) => calls.kill(pid, signal === 'SIGCONT' ? 0 : signal),
+    }),
+  },
   'exits are not seen': {
     kernel: (calls) => ({ ...calls, watchExit: () => ({ close: () => {} }) }),
   },

@@ -4,6 +4,7 @@ import { silentLog } from '../../../src/lib/log.js';
 import type { HostAddon } from '../../../src/lib/native.js';
 import { createPinning } from '../../../src/pinning/affinity.js';
 import type { Pinning } from '../../../src/pinning/pinning.js';
+import { createSignals } from '../../../src/pinning/signals.js';
 import { cpusetOf } from '../../../src/reservation/cpu-shares.js';
 import type { Ledger } from '../../../src/reservation/ledger.js';
 import { openLedger } from '../../../src/reservation/ledger-open.js';
@@ -18,6 +19,7 @@ import type { Timeline } from './timeline.js';
 /** Without headroom a channel takes what it needs. Short leases: a run is a minute long. */
 export const CONFIG = configSchema.parse({
   limits: { headroom: 0, host_load: 1, queue: 4 },
+  preemption: { pause_ms: 1_000 },
   leases: { start_timeout_ms: 6_000, lease_ms: 5_000, keep_ended_ms: 60_000 },
 });
 const TICK_MS = 1_000;
@@ -60,7 +62,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
   onOpen(ledger);
   const own = kernel.calls(life);
   const calls = boundaries.kernel?.(own) ?? own;
-  const pinning = createPinning({ addon: calls as HostAddon });
+  const pinning = createPinning({ addon: calls as unknown as HostAddon });
   const leases = { ...CONFIG.leases, orphan_grace_ms: host.graceMs };
   let ids = 0;
   const scheduler = {
@@ -75,6 +77,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
     scheduler,
     log: silentLog,
     pinning,
+    signals: createSignals(calls, (pid, signal) => calls.kill(pid, signal)),
     exits: { watch: ({ pid, startTicks }, onExit) => calls.watchExit(pid, startTicks, onExit) },
     processUid: (pid) => calls.processUid(pid),
     processStartTicks: (pid) => calls.startTicks(pid),
@@ -86,6 +89,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
     host: () => ({ window: [], now: undefined, memory: undefined }),
     limits: () => CONFIG.limits,
     leases: () => leases,
+    preemption: () => CONFIG.preemption,
     smtCoreMilli: () => CONFIG.cpus.smt_core_milli,
     closedReason: () => '',
     history: { putDecision: async () => {}, decision: async () => undefined },
@@ -103,7 +107,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
 /** What the daemon does each second: whoever left the reserved CPUs is brought back. */
 function look(reservations: Reservations, pinning: Pinning): void {
   for (const { process, cpus } of reservations.list(false)) {
-    if (process === undefined) continue;
+    if (process === undefined || cpus.length === 0) continue;
     try {
       pinning.repair(process, cpusetOf(cpus));
     } catch {

@@ -10,13 +10,17 @@ export interface SimulatedProcess {
   readonly uid: number;
   readonly threads: Map<number, readonly number[]>;
   alive: boolean;
+  /** By SIGSTOP. */
+  stopped: boolean;
 }
 
 /** The part of the addon that reservations and pinning use. */
 export type KernelCalls = Pick<
   HostAddon,
   'startTicks' | 'processUid' | 'getProcessAffinity' | 'setProcessAffinity' | 'confineProcess' | 'watchExit'
->;
+> & {
+  kill(pid: number, signal: NodeJS.Signals | 0): void;
+};
 
 interface Watch {
   readonly life: Life;
@@ -70,9 +74,10 @@ export class SimulatedKernel {
       if (this.#byPid.has(pid)) continue;
       this.#lastPid = pid;
       this.#lastTicks = Math.max(this.#lastTicks + 1, Math.floor(this.#timeline.monotonicMs() / MS_PER_TICK));
-      const process = { pid, startTicks: this.#lastTicks, uid, threads: new Map([[pid, mask]]), alive: true };
-      this.#byPid.set(pid, process);
-      return process;
+      const process = { pid, startTicks: this.#lastTicks, uid, threads: new Map([[pid, mask]]) };
+      const alive = { ...process, alive: true, stopped: false };
+      this.#byPid.set(pid, alive);
+      return alive;
     }
     return undefined;
   }
@@ -137,6 +142,12 @@ export class SimulatedKernel {
         [...find(pid).threads].map(([tid, cpus]) => ({ tid, name: 'ffmpeg', cpus: [...cpus] })),
       setProcessAffinity: (pid, cpus) => change(pid, cpus, () => true),
       confineProcess: (pid, cpus) => change(pid, cpus, (mask) => !mask.every((cpu) => cpus.includes(cpu))),
+      kill: (pid, signal) => {
+        const process = find(pid);
+        if (signal === 0) return;
+        if (signal === 'SIGSTOP' && this.refusals-- > 0) throw failure('EPERM', 'kill');
+        process.stopped = signal === 'SIGSTOP';
+      },
       watchExit: (pid, startTicks, onExit) => {
         const process = find(pid);
         if (process.startTicks !== startTicks) throw failure('ESRCH', 'pidfd_open');

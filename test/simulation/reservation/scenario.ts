@@ -111,6 +111,7 @@ export class Scenario {
     this.life.light(Number.POSITIVE_INFINITY);
     await this.pass(10_000);
     this.witness.processes();
+    this.witness.stopped();
     for (const holder of this.holders) holder.gone = true;
     for (const process of [...this.kernel.processes]) this.kernel.exit(process);
     this.machine.allOnline();

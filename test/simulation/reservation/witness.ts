@@ -172,6 +172,8 @@ export class Witness {
       const now = this.#durable.get(id)?.reservation;
       if (!process.alive || now === undefined) continue;
       const attached = now.process?.pid === process.pid && now.process.startTicks === process.startTicks;
+      // Stopped: wherever its mask lies, it runs nowhere.
+      if (attached && now.state === 'PAUSED') continue;
       if (attached) this.#confined(now);
       for (const mask of attached ? [] : process.threads.values()) {
         if (schedulable.every((cpu) => mask.includes(cpu))) continue;
@@ -179,6 +181,19 @@ export class Witness {
           `process ${process.pid} is not of ${id} any more (${now.state}), yet confined to CPUs ${mask}`,
         );
       }
+    }
+  }
+
+  /** All faults have ended: whose process is stopped is PAUSED, and the other way round. Nobody is paused for ever. */
+  stopped(): void {
+    for (const [process, id] of this.#attached) {
+      const now = this.#durable.get(id)?.reservation;
+      if (!process.alive || now === undefined) continue;
+      const paused = now.state === 'PAUSED' && now.process?.startTicks === process.startTicks;
+      if (process.stopped === paused) continue;
+      this.#violated(
+        `process ${process.pid} of ${id} (${now.state}) ${paused ? 'runs' : 'is stopped for ever'}`,
+      );
     }
   }
 
@@ -214,7 +229,7 @@ export class Witness {
     if (!RESERVATION_STATES.includes(state)) this.#violated(`reservation ${id} is ${state}`);
     if (cpus.length > 0 !== holdsCpus(state))
       this.#violated(`reservation ${id} is ${state} with ${cpus.length} CPUs`);
-    const running = state === 'ACTIVE' || state === 'ORPHANED';
+    const running = state === 'ACTIVE' || state === 'ORPHANED' || state === 'PAUSED';
     if ((process !== undefined) !== running)
       this.#violated(`reservation ${id} is ${state}, its process is ${process?.pid}`);
     const { housekeeping } = this.#host.machine.topology;

@@ -1,0 +1,218 @@
+import type { Verdict } from '../balancer/decide.js';
+import type { Reason } from '../balancer/decision.js';
+import { formatCpuset } from '../lib/cpuset.js';
+import { isCorecastError } from '../lib/errors.js';
+import type { ChannelRequest } from '../rpc/control.js';
+import type { Admission, Forecasts, Place } from './admission.js';
+import { type Concession, defragment, preempt, type Tenant, type Trial } from './allocator-make-room.js';
+import type { OccupancyIndex } from './allocator-occupancy.js';
+import type { Book, Part } from './book.js';
+import { cpusetOf, milliOf } from './cpu-shares.js';
+import type { ReservationDeps } from './deps.js';
+import type { LedgerRecord } from './ledger-format.js';
+
+/** What stands against a request whose room can be made, and by which way. */
+const FRAGMENTED: readonly Reason['code'][] = ['NO_PLACEMENT'];
+const CROWDED: readonly Reason['code'][] = ['NO_PLACEMENT', 'CPU_SHORT', 'HOST_LOAD'];
+/** Decisions that one search for a defragmentation may take. */
+const TRIES = 128;
+
+export interface Asking {
+  readonly request: ChannelRequest;
+  readonly forecasts: Forecasts;
+  readonly place: Place;
+}
+
+/** The verdict on a request for which others make room, and what they do for it. */
+export interface Room {
+  readonly verdict: Verdict;
+  readonly concessions: readonly Concession[];
+}
+
+/** Makes room for a request that does not fit: allocator-make-room.ts says how, this looks who may be asked and does it. */
+export class RoomMaker {
+  readonly #deps: ReservationDeps;
+  readonly #book: Book;
+  readonly #admission: Admission;
+
+  constructor(deps: ReservationDeps, book: Book, admission: Admission) {
+    this.#deps = deps;
+    this.#book = book;
+    this.#admission = admission;
+  }
+
+  /** Changes nothing. Undefined when it fits as it is, and when nobody's giving way would help. */
+  find(asking: Asking, refused: Verdict): Room | undefined {
+    if (refused.fits || !refused.waitingHelps) return undefined;
+    const { vod, migrations } = this.#deps.preemption();
+    const against = refused.reasons.filter(({ passed }) => !passed).map(({ code }) => code);
+    const may = (codes: readonly Reason['code'][]) => against.every((code) => codes.includes(code));
+    const { exclusive, channelClass } = asking.request;
+    const index = this.#index();
+    if (migrations > 0 && may(FRAGMENTED)) {
+      const ask = () => trialOf(this.#decide(asking, 0));
+      const budget = { migrations, tries: TRIES };
+      const moves = defragment(index, this.#tenants(true), { exclusive, ask }, budget);
+      const room = moves && this.#outcome(index, asking, moves, 'DEFRAGMENTED');
+      if (room !== undefined) return room;
+    }
+    if (channelClass !== 'live' || vod === 'none' || !may(CROWDED)) return undefined;
+    const tenants = this.#tenants(vod === 'pause').filter((tenant) => tenant.channelClass === 'vod');
+    const ask = (away: readonly Tenant[]) => trialOf(this.#decide(asking, sumOf(away)));
+    for (const keep of [true, false]) {
+      const given = preempt(index, tenants, { exclusive, ask }, keep);
+      const room = given && this.#outcome(index, asking, given, 'PREEMPTED');
+      if (room !== undefined) return room;
+    }
+    return undefined;
+  }
+
+  /**
+   * Writes what was found together with the newcomer's part. Undefined when things have changed since, in which case
+   * nothing was done.
+   */
+  take(
+    { concessions }: Room,
+    asking: Asking,
+    title: string,
+    newcomer: (verdict: Verdict) => Part,
+  ): Promise<LedgerRecord | undefined> {
+    const ids = concessions.map(({ tenant }) => tenant.id).sort();
+    // In one order everywhere, so that two who make room never wait for each other.
+    const locked = ids.reduceRight<() => Promise<LedgerRecord | undefined>>(
+      (inner, id) => () => this.#book.lock(id, inner),
+      async () => {
+        if (!concessions.every(({ tenant }) => this.#asItWas(tenant))) return undefined;
+        const code = concessions.some(({ way }) => way !== 'move') ? 'PREEMPTED' : 'DEFRAGMENTED';
+        const room = this.#outcome(this.#index(), asking, concessions, code);
+        if (room === undefined) return undefined;
+        return this.#book.exchange(
+          newcomer(room.verdict),
+          concessions.map((one) => this.#giving(one, title)),
+        );
+      },
+    );
+    return locked();
+  }
+
+  /** The decision with everybody where the concessions put them. */
+  #outcome(
+    index: OccupancyIndex,
+    asking: Asking,
+    concessions: readonly Concession[],
+    code: 'PREEMPTED' | 'DEFRAGMENTED',
+  ): Room | undefined {
+    const given = concessions.reduce(
+      (sum, { tenant, cpus }) => sum + milliOf(tenant.cpus) - milliOf(cpus),
+      0,
+    );
+    for (const { tenant } of concessions) index.release(tenant.cpus, tenant.exclusive);
+    for (const { tenant, cpus } of concessions) index.reserve(cpus, tenant.exclusive);
+    try {
+      const verdict = this.#decide(asking, given);
+      if (!verdict.fits) return undefined;
+      const reasons = [...verdict.reasons, reasonOf(code, concessions)];
+      return { verdict: { ...verdict, reasons }, concessions };
+    } finally {
+      for (const { tenant, cpus } of concessions) index.release(cpus, tenant.exclusive);
+      for (const { tenant } of concessions) index.reserve(tenant.cpus, tenant.exclusive);
+    }
+  }
+
+  #giving({ tenant: { id }, way, cpus }: Concession, title: string): Part {
+    const reason = `${way === 'pause' ? 'paused: ' : ''}makes room for ${title}`;
+    if (way === 'pause') {
+      return this.#book.part(
+        id,
+        { step: 'pause' },
+        { reason, event: 'paused', set: { wasPaused: true }, kernel: ({ process }) => this.#stop(process!) },
+      );
+    }
+    return this.#book.part(
+      id,
+      { step: 'assign', cpus },
+      {
+        reason,
+        event: way === 'move' ? 'moved' : 'shrunk',
+        kernel: ({ process }) => {
+          this.#deps.pinning.pin(process!, cpusetOf(cpus));
+        },
+      },
+    );
+  }
+
+  #stop(process: NonNullable<LedgerRecord['reservation']['process']>): void {
+    try {
+      this.#deps.signals.stop(process);
+    } catch (error) {
+      // Its end is on its way: nobody is left on the CPUs.
+      if (!isCorecastError(error, 'PROCESS_GONE')) throw error;
+    }
+  }
+
+  /** Running channels that may be asked; whether they can be stopped is looked up for VOD only, and only on request. */
+  #tenants(askKernel: boolean): Tenant[] {
+    const tenants: Tenant[] = [];
+    for (const record of this.#book.settled()) {
+      if (!mayMove(record)) continue;
+      const { id, cpus, exclusive, channelClass, priority, createdMs, process } = record.reservation;
+      const pausable = askKernel && channelClass === 'vod' && this.#deps.signals.mayStop(process!);
+      tenants.push({ id, cpus, exclusive, channelClass, priority, createdMs, pausable });
+    }
+    return tenants;
+  }
+
+  #asItWas({ id, cpus }: Tenant): boolean {
+    const record = this.#book.ledger.get(id);
+    return (
+      record !== undefined && mayMove(record) && record.reservation.cpus === cpus && this.#book.isSettled(id)
+    );
+  }
+
+  #decide({ request, forecasts, place }: Asking, awayMilli: number): Verdict {
+    return this.#admission.decide(request, forecasts, place, awayMilli);
+  }
+
+  #index(): OccupancyIndex {
+    return this.#book.occupancy(this.#deps.topology(), this.#deps.smtCoreMilli());
+  }
+}
+
+/** A process that is about to be replaced is not followed about. */
+function mayMove({ reservation: { state, process }, restarting }: LedgerRecord): boolean {
+  return (state === 'ACTIVE' || state === 'ORPHANED') && process !== undefined && !restarting;
+}
+
+function trialOf(verdict: Verdict): Trial {
+  const short = verdict.reasons.find(({ code, passed }) => !passed && CROWDED.includes(code));
+  return {
+    fits: verdict.fits,
+    cpus: verdict.cpus,
+    missing: short === undefined ? 0 : short.needed - short.available,
+  };
+}
+
+function sumOf(tenants: readonly Tenant[]): number {
+  return tenants.reduce((sum, { cpus }) => sum + milliOf(cpus), 0);
+}
+
+/** So many concessions are named in a decision. */
+const MOST_NAMED = 4;
+
+function reasonOf(code: 'PREEMPTED' | 'DEFRAGMENTED', concessions: readonly Concession[]): Reason {
+  const named = concessions.slice(0, MOST_NAMED).map(({ tenant, way, cpus }) => {
+    const from = `CPUs ${formatCpuset(cpusetOf(tenant.cpus))}`;
+    const kind = tenant.channelClass === 'vod' ? `VOD ${tenant.id} (priority ${tenant.priority})` : tenant.id;
+    if (way === 'pause') return `${kind} is paused and gives ${from}`;
+    return `${kind} ${way === 'move' ? 'moves' : 'shrinks'} from ${from} to ${formatCpuset(cpusetOf(cpus))}`;
+  });
+  const more = concessions.length - named.length;
+  return {
+    code,
+    text: `room is made: ${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}`,
+    needed: concessions.length,
+    available: concessions.length,
+    unit: 'channels',
+    passed: true,
+  };
+}
