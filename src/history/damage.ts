@@ -24,17 +24,31 @@ const MAX_FORGOTTEN = 8;
 /** Reads every file and checks every checksum: half a second for as much as the history may keep by default. */
 export async function inspectFiles(location: string): Promise<Damage> {
   const files = await filesIn(location);
-  const tables = files.filter((name) => /^\d+\.(ldb|sst)$/.test(name));
+  const tables = files.filter(isTable);
   const problems = new Map<string, string>();
-  for (const name of tables) {
-    const [problem] = checkTable(await readFile(join(location, name))).problems;
-    if (problem !== undefined) problems.set(name, `table ${name} is damaged: ${problem}`);
-  }
+  for (const [name, [problem]] of await inspectTables(location))
+    problems.set(name, `table ${name} is damaged: ${problem}`);
   let lostLogBytes = 0;
   for (const name of files.filter((name) => /^\d+\.log$/.test(name)))
     lostLogBytes += readLog(await readFile(join(location, name))).damagedBytes;
   const manifest = await currentManifest(location, files);
   return { ...judge(tables, problems, manifest), lostLogBytes };
+}
+
+/** What is wrong with each damaged table; also while the database is open. */
+export async function inspectTables(location: string): Promise<Map<string, readonly string[]>> {
+  const found = new Map<string, readonly string[]>();
+  for (const name of (await filesIn(location)).filter(isTable)) {
+    // A compaction may remove it meanwhile.
+    const bytes = await readFile(join(location, name)).catch(() => undefined);
+    const problems = bytes === undefined ? [] : checkTable(bytes).problems;
+    if (problems.length > 0) found.set(name, problems);
+  }
+  return found;
+}
+
+export function isTable(name: string): boolean {
+  return /^\d+\.(ldb|sst)$/.test(name);
 }
 
 type Found = Omit<Damage, 'lostLogBytes'>;

@@ -5,7 +5,7 @@ import { Level } from 'level';
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
-import { bytesIn, type Damage, inspectFiles, isLocked, levelCode } from './damage.js';
+import { bytesIn, type Damage, inspectFiles, inspectTables, isLocked, levelCode } from './damage.js';
 import { failed, innermost, newerFormat, readFailure, unavailable } from './failures.js';
 import { FORMAT, readFormat, writeFormat } from './format.js';
 import { type Key, metaKey, SECTION, sectionRange } from './keys.js';
@@ -86,9 +86,12 @@ export class HistoryDatabase {
     return bytesIn(this.location);
   }
 
-  /** Rewrites the tables without what was deleted. Damage that this meets is mended. Throws STORE_FAILED. */
+  /** Mends damaged tables, then rewrites all without what was deleted. Throws STORE_FAILED. */
   compact(): Promise<void> {
     const result = this.#writes.then(async () => {
+      // LevelDB would carry some damage on, and stop at other.
+      const [damaged] = await inspectTables(this.location);
+      if (damaged !== undefined) await this.#mendRunning(`table ${damaged[0]} is damaged`);
       try {
         await this.level.compactRange(FIRST_KEY, LAST_KEY);
       } catch (error) {

@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { isCorecastError } from '../lib/errors.js';
-import { type Damage, filesIn } from './damage.js';
+import { type Damage, filesIn, isTable } from './damage.js';
 import type { Db, Operation } from './database.js';
 import { unframe } from './frame.js';
 import { checkTable, entriesOf, type TableEntry } from './table-file.js';
@@ -53,7 +53,7 @@ export async function putBackReadable(
 
 async function dropOutdated(readable: Map<string, TableEntry>, location: string): Promise<void> {
   if (readable.size === 0) return;
-  for (const name of (await filesIn(location)).filter((file) => /\.(ldb|sst)$/.test(file))) {
+  for (const name of (await filesIn(location)).filter(isTable)) {
     // A compaction may have removed it meanwhile.
     const bytes = await readFile(join(location, name)).catch(() => new Uint8Array(0));
     for (const { key, sequence } of entriesIn(bytes)) {

@@ -1,15 +1,12 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { decodeColumns } from './chunk.js';
-import { filesIn } from './damage.js';
+import { inspectTables } from './damage.js';
 import type { Db } from './database.js';
 import { unframe, unframeJson } from './frame.js';
 import type { VerifyReport } from './history.js';
 import { decodeJournal } from './journal.js';
 import { BUCKET_MS, type Key, orderOf, parseChunkKey, parseRollupKey, SECTION, textOf } from './keys.js';
 import { scan } from './scan.js';
-import { checkTable } from './table-file.js';
 import { decodeWindows } from './windows.js';
 
 /** Damage is named so often; the rest is counted. */
@@ -19,12 +16,8 @@ const EVERYTHING = { gte: Buffer.of(0), lt: Buffer.of(0xff) };
 /** Checks every block of every table, then every record: its checksum, and that it can be read. */
 export async function verifyRecords(level: Db, location: string): Promise<VerifyReport> {
   const report = new Report();
-  for (const name of (await filesIn(location)).filter((file) => /\.(ldb|sst)$/.test(file))) {
-    // A compaction may remove it meanwhile.
-    const bytes = await readFile(join(location, name)).catch(() => undefined);
-    for (const problem of bytes === undefined ? [] : checkTable(bytes).problems)
-      report.add(`table ${name}: ${problem}`);
-  }
+  for (const [name, problems] of await inspectTables(location))
+    for (const problem of problems) report.add(`table ${name}: ${problem}`);
   let records = 0;
   let samples = 0;
   const onDamage = (why: unknown) =>

@@ -1,11 +1,14 @@
 import {
   appendFileSync,
+  closeSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
@@ -122,6 +125,34 @@ test('a table that a kill left unfinished is no damage: nothing is said or set a
   expect(asides()).toEqual([]);
   expect(await valuesOf(history, 'a')).toHaveLength(2_000);
   await history.close();
+});
+
+test('damage that a compaction meets is mended while the history is in use; what was in memory is not lost', async () => {
+  await filled();
+  const log = listeningLog();
+  const { history } = await open(folder.dir, { log });
+  expect(await valuesOf(history, 'b')).toHaveLength(2_000);
+  history.append(ramp('new', 1_000));
+  await history.flush();
+  const file = openSync(table(), 'r+');
+  writeSync(file, Buffer.alloc(300, 0xa5), 0, 300, Math.floor(statSync(table()).size / 3));
+  closeSync(file);
+  expect((await history.verify()).damage[0]).toMatch(
+    /^table \d+\.ldb: block at byte \d+ .* does not match its checksum/,
+  );
+  await history.compact();
+  expect(log.lines.join('\n')).toMatch(/error: the history in .* was damaged .* set aside as .*damaged-20/);
+  expect(await valuesOf(history, 'new')).toEqual(Array.from({ length: 1_000 }, (_, i) => i));
+  history.append(ramp('new', 1_000, T0 + 1_000_000));
+  await history.flush();
+  expect((await history.verify()).damage).toEqual([]);
+  await history.close();
+  const again = await open(folder.dir);
+  expect(again.report).toEqual([]);
+  expect(await valuesOf(again.history, 'new')).toHaveLength(2_000);
+  const values = await valuesOf(again.history, 'a');
+  expect(values).toEqual([...new Set(values)].sort((a, b) => a - b));
+  await again.history.close();
 });
 
 test('when nothing can be read the whole is set aside, that is said, and a fresh one works', async () => {

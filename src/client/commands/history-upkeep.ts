@@ -63,12 +63,18 @@ function addVerifyCommand(history: Command): void {
       for (const sentence of found.damage) printLine(`  ${sentence}`);
       if (found.damaged > found.damage.length) printLine(`  and ${found.damaged - found.damage.length} more`);
       if (found.damaged > 0)
-        printLine('the next start of corecastd sets damaged tables aside and keeps the rest');
+        printLine(
+          '`corecast history compact`, or the next start of corecastd, sets damaged tables aside and keeps the rest',
+        );
     });
 }
 
 function addCompactCommand(history: Command): void {
-  withDaemonOptions(history.command('compact').description('Gives the disk what deleted records still take.'))
+  withDaemonOptions(
+    history
+      .command('compact')
+      .description('Gives the disk what deleted records still take; sets damaged tables aside.'),
+  )
     .addHelpText('after', '\nExample:\n  corecast history compact')
     .action(async (options: DaemonOptions) => {
       const { bytesBefore, bytesAfter } = await withDaemon(options, (client) =>
