@@ -21,9 +21,12 @@
         "native/arguments.cc",
         "native/cpu_times.cc",
         "native/exit_watcher.cc",
+        "native/gpu_reader.cc",
+        "native/gpu_watch.cc",
         "native/host_addon.cc",
         "native/kept_file.cc",
         "native/notify.cc",
+        "native/nvml.cc",
         "native/peer_credentials.cc",
         "native/priority.cc",
         "native/proc_sampler.cc",
@@ -31,7 +34,9 @@
         "native/process_info.cc",
         "native/sampler.cc",
         "native/system_error.cc",
-        "native/task_dir.cc"
+        "native/task_dir.cc",
+        "native/tcp_reader.cc",
+        "native/tcp_sockets.cc"
       ]
     },
     {

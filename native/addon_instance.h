@@ -13,6 +13,8 @@ namespace corecast {
 // nothing here is shared between threads. Node deletes it with the environment.
 struct AddonInstance {
   Napi::FunctionReference samplerConstructor;
+  Napi::FunctionReference tcpReaderConstructor;
+  Napi::FunctionReference gpuReaderConstructor;
   std::unique_ptr<ExitWatcher> exitWatcher;
 
   static AddonInstance& Of(Napi::Env env) { return *env.GetInstanceData<AddonInstance>(); }

@@ -6,11 +6,13 @@
 #include "affinity.h"
 #include "coded_errors.h"
 #include "exit_watcher.h"
+#include "gpu_reader.h"
 #include "notify.h"
 #include "peer_credentials.h"
 #include "priority.h"
 #include "proc_sampler.h"
 #include "process_info.h"
+#include "tcp_reader.h"
 
 namespace corecast {
 namespace {
@@ -24,6 +26,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* instance = new AddonInstance();
   env.SetInstanceData(instance);
   instance->samplerConstructor = Napi::Persistent(ProcSampler::DefineClass(env));
+  instance->tcpReaderConstructor = Napi::Persistent(TcpReader::DefineClass(env));
+  instance->gpuReaderConstructor = Napi::Persistent(GpuReader::DefineClass(env));
 
   Register<SetProcessAffinity>(exports, "setProcessAffinity");
   Register<ConfineProcess>(exports, "confineProcess");
@@ -39,6 +43,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Register<SetIdlePriority>(exports, "setIdlePriority");
   Register<Notify>(exports, "notify");
   Register<OpenSampler>(exports, "openSampler");
+  Register<OpenTcpReader>(exports, "openTcpReader");
+  Register<OpenGpuReader>(exports, "openGpuReader");
   return exports;
 }
 

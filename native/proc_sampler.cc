@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "addon_instance.h"
 #include "arguments.h"
@@ -14,6 +15,7 @@ Napi::Function ProcSampler::DefineClass(Napi::Env env) {
                                                     {
                                                         InstanceMethod<&ProcSampler::Add>("add"),
                                                         InstanceMethod<&ProcSampler::Remove>("remove"),
+                                                        InstanceMethod<&ProcSampler::WatchClosely>("watchClosely"),
                                                         InstanceMethod<&ProcSampler::Sample>("sample"),
                                                         InstanceMethod<&ProcSampler::Close>("close"),
                                                     });
@@ -31,11 +33,19 @@ void ProcSampler::Remove(const Napi::CallbackInfo& info) {
   Coded(info.Env(), [&] { Opened().Remove(PidArgument(info, 0, "close")); });
 }
 
+void ProcSampler::WatchClosely(const Napi::CallbackInfo& info) {
+  Coded(info.Env(), [&] {
+    Opened().WatchClosely(PidArgument(info, 0, "open"), info[1].ToBoolean().Value());
+  });
+}
+
 Napi::Value ProcSampler::Sample(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return Coded(env, [&] {
     Sampler& sampler = Opened();
-    sampler.Sample();
+    sampler.Sample(info[0].IsUndefined()
+                       ? std::numeric_limits<size_t>::max()
+                       : static_cast<size_t>(IntArgument(info, 0, "maxThreads", 0, "read")));
     const auto count = [&](const std::vector<double>& rows, size_t columns) {
       return Napi::Number::New(env, static_cast<double>(rows.size() / columns));
     };

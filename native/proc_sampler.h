@@ -28,6 +28,7 @@ class ProcSampler : public Napi::ObjectWrap<ProcSampler> {
 
   void Add(const Napi::CallbackInfo& info);
   void Remove(const Napi::CallbackInfo& info);
+  void WatchClosely(const Napi::CallbackInfo& info);
   Napi::Value Sample(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
   Sampler& Opened();

@@ -1,6 +1,7 @@
 #include "sampler.h"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,19 +19,49 @@ namespace {
 constexpr uint64_t kCpuRereadNs = 10'000'000;
 // More threads than this count in the numbers of their process but get no rows.
 constexpr size_t kMaxThreads = 65'536;
+// The most that CONFIG_NR_CPUS allows.
+constexpr size_t kMaxCpus = 8192;
 // 52 fields of at most 20 digits, and a name of 64 bytes.
 constexpr size_t kStatBytes = 2048;
 
 // Columns of a process row, in the order of PROCESS_COLUMNS.
-enum { kPid, kAlive, kThreads, kUser, kSystem, kRun, kWait, kRss, kMinorFaults, kMajorFaults };
+enum {
+  kPid,
+  kAlive,
+  kThreads,
+  kUser,
+  kSystem,
+  kRun,
+  kWait,
+  kRss,
+  kMinorFaults,
+  kMajorFaults,
+  kSwitches,
+  kWidestMask,
+  kThreadsRead
+};
 
 // Why a read of a file below /proc/PID failed: because the process or thread has ended?
 bool Ended(int error) { return error == ESRCH || error == ENOENT; }
+
+// CPUs in the affinity mask of a thread; -1 when the kernel does not say. The system call itself, which says
+// how many bytes it wrote: glibc's would clear the rest each time.
+int MaskCpus(pid_t tid) {
+  uint64_t words[kMaxCpus / 64];
+  const auto bytes = syscall(SYS_sched_getaffinity, tid, sizeof words, words);
+  if (bytes < 0) return -1;
+  int cpus = 0;
+  for (size_t i = 0; i < static_cast<size_t>(bytes) / sizeof(uint64_t); i++) {
+    cpus += __builtin_popcountll(words[i]);
+  }
+  return cpus;
+}
 
 }  // namespace
 
 Sampler::Sampler(std::string procRoot)
     : procRoot_(std::move(procRoot)),
+      kernelsOwn_(procRoot_ == "/proc"),
       ticksPerSecond_(static_cast<double>(sysconf(_SC_CLK_TCK))),
       pageBytes_(static_cast<double>(sysconf(_SC_PAGESIZE))),
       cpuTimes_(procRoot_) {}
@@ -62,15 +93,41 @@ void Sampler::Add(pid_t pid, uint64_t startTicks) {
   processes_.insert_or_assign(pid, std::move(process));
 }
 
-void Sampler::Sample() {
+void Sampler::WatchClosely(pid_t pid, bool closely) {
+  const auto known = processes_.find(pid);
+  if (known != processes_.end()) known->second.closely = closely;
+}
+
+void Sampler::Sample(size_t maxThreads) {
   processRows_.clear();
   threadRows_.clear();
   cpuRows_.clear();
   cpuTimes_.Read(&cpuRows_);
   for (auto& [pid, process] : processes_) {
+    process.row[kThreadsRead] = 0;
     if (process.alive) ReadProcess(&process);
+    if (process.alive && (process.closely || !process.everRead)) ReadThreads(pid, &process);
+  }
+  ReadThreadsInTurn(maxThreads);
+  for (const auto& [pid, process] : processes_) {
     processRows_.insert(processRows_.end(), process.row.begin(), process.row.end());
-    AppendThreadRows(pid, process);
+  }
+}
+
+// On from the process whose turn was last, until `maxThreads` are read or all processes were; at least one
+// process, so that one with more threads than that has its turn, too.
+void Sampler::ReadThreadsInTurn(size_t maxThreads) {
+  size_t read = 0;
+  auto next = processes_.upper_bound(lastInTurn_);
+  for (size_t left = processes_.size(); left > 0; left--, ++next) {
+    if (next == processes_.end()) next = processes_.begin();
+    auto& [pid, process] = *next;
+    if (!process.alive || process.row[kThreadsRead] != 0) continue;
+    const auto threads = static_cast<size_t>(process.row[kThreads]);
+    if (read > 0 && read + threads > maxThreads) return;
+    ReadThreads(pid, &process);
+    read += threads;
+    lastInTurn_ = pid;
   }
 }
 
@@ -100,24 +157,25 @@ void Sampler::ReadProcess(Process* process) {
   if (!parsed) return;
   row[kThreads] = static_cast<double>(stat.threads);
   row[kRss] = static_cast<double>(stat.rssPages) * pageBytes_;
-  ReadThreads(process, stat.threads);
-  row[kRun] = 0;
-  row[kWait] = 0;
-  for (const Thread& thread : process->threads) {
-    row[kRun] += thread.cpuSeconds;
-    row[kWait] += thread.waitSeconds;
-  }
 }
 
-void Sampler::ReadThreads(Process* process, uint64_t expected) {
+void Sampler::ReadThreads(pid_t pid, Process* process) {
   std::vector<Thread>& threads = process->threads;
-  const auto ended = [&](Thread& thread) { return !ReadThread(*process, &thread); };
+  const auto expected = static_cast<uint64_t>(process->row[kThreads]);
+  const auto ended = [&](Thread& thread) { return !ReadThread(process, &thread); };
   threads.erase(std::remove_if(threads.begin(), threads.end(), ended), threads.end());
-  if (threads.size() == std::min<uint64_t>(expected, kMaxThreads)) return;
-
-  const auto firstNew = static_cast<std::ptrdiff_t>(threads.size());
-  FindNewThreads(process);
-  threads.erase(std::remove_if(threads.begin() + firstNew, threads.end(), ended), threads.end());
+  if (threads.size() != std::min<uint64_t>(expected, kMaxThreads)) {
+    const auto firstNew = static_cast<std::ptrdiff_t>(threads.size());
+    FindNewThreads(process);
+    threads.erase(std::remove_if(threads.begin() + firstNew, threads.end(), ended), threads.end());
+  }
+  process->everRead = true;
+  process->row[kThreadsRead] = 1;
+  process->row[kWidestMask] = -1;
+  for (const Thread& thread : threads) {
+    process->row[kWidestMask] = std::max<double>(process->row[kWidestMask], thread.maskCpus);
+  }
+  AppendThreadRows(pid, *process);
 }
 
 void Sampler::FindNewThreads(Process* process) {
@@ -132,10 +190,27 @@ void Sampler::FindNewThreads(Process* process) {
   }
 }
 
+// False when the thread has ended. What it did since its last read goes to the process' sums, which therefore
+// never step back when a thread ends.
+bool Sampler::ReadThread(Process* process, Thread* thread) {
+  const double ranBefore = thread->cpuSeconds;
+  const double waitedBefore = thread->waitSeconds;
+  const uint64_t switchesBefore = thread->switches;
+  if (!ReadTimes(process, thread)) return false;
+  if (kernelsOwn_) thread->maskCpus = MaskCpus(thread->tid);
+  // Two threads never share a row, so a step back is the kernel's rounding.
+  thread->ranSeconds = std::max(0.0, thread->cpuSeconds - ranBefore);
+  std::array<double, kProcessColumns>& row = process->row;
+  row[kRun] += thread->ranSeconds;
+  row[kWait] += std::isnan(thread->waitSeconds) ? thread->waitSeconds : thread->waitSeconds - waitedBefore;
+  row[kSwitches] += static_cast<double>(thread->switches - switchesBefore);
+  return true;
+}
+
 // False when the thread has ended. One that cannot be read for another reason (no descriptor is left) keeps
 // its numbers.
-bool Sampler::ReadThread(const Process& process, Thread* thread) {
-  const int dir = process.taskDir.Get();
+bool Sampler::ReadTimes(Process* process, Thread* thread) {
+  const int dir = process->taskDir.Get();
   char text[kStatBytes];
   ssize_t length = thread->schedstat.Read(&fdBudget_, dir, thread->tid, "schedstat", text, sizeof text);
   // ENOENT is not the end yet: kernels without CONFIG_SCHED_INFO have no such file.
@@ -146,7 +221,9 @@ bool Sampler::ReadThread(const Process& process, Thread* thread) {
     thread->runNs = numbers.Next();
     thread->waitSeconds = static_cast<double>(numbers.Next()) / 1e9;
     thread->cpuSeconds = static_cast<double>(thread->runNs) / 1e9;
-    counted = numbers.Next() > 0;  // Times on a CPU: none means never run, or a kernel that doesn't count.
+    const uint64_t timesOnCpu = numbers.Next();
+    counted = timesOnCpu > 0;  // None means never run, or a kernel that doesn't count.
+    thread->switches = std::max(thread->switches, timesOnCpu);
   }
   if (counted && thread->cpu >= 0 && thread->runNs - thread->runNsAtCpu < kCpuRereadNs) return true;
 
@@ -166,8 +243,11 @@ bool Sampler::ReadThread(const Process& process, Thread* thread) {
 
 void Sampler::AppendThreadRows(pid_t pid, const Process& process) {
   for (const Thread& thread : process.threads) {
-    threadRows_.insert(threadRows_.end(), {static_cast<double>(pid), static_cast<double>(thread.tid),
-                                           static_cast<double>(thread.cpu), thread.cpuSeconds});
+    threadRows_.insert(threadRows_.end(),
+                       {static_cast<double>(pid), static_cast<double>(thread.tid),
+                        static_cast<double>(thread.cpu), thread.cpuSeconds, thread.ranSeconds,
+                        thread.waitSeconds, static_cast<double>(thread.switches),
+                        static_cast<double>(thread.maskCpus)});
   }
 }
 

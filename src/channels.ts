@@ -11,7 +11,7 @@ import type { HostSample, Monitor } from './monitor/sample.js';
 import type { Pinning } from './pinning/pinning.js';
 import type { ProcessRef, Reservation, ReservationState } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
-import type { ReservationEvent, UsageSummary } from './rpc/control.js';
+import type { ChannelUsage, ReservationEvent, UsageSummary } from './rpc/control.js';
 
 export interface ChannelsDeps {
   readonly reservations: Reservations;
@@ -29,6 +29,8 @@ export interface ChannelsDeps {
 
 /** A process is attached. */
 const RUNS: readonly ReservationState[] = ['ACTIVE', 'ORPHANED', 'PAUSED'];
+/** A channel that is slower, in media seconds a second, falls behind. */
+const BEHIND_SPEED = 0.95;
 /** Usage summaries of the latest ended channels, those too short for the history among them. */
 const MAX_SUMMARIES = 2_000;
 
@@ -40,6 +42,7 @@ export class Channels {
   readonly #deps: ChannelsDeps;
   /** By reservation: the process that is sampled now. */
   readonly #tracked = new Map<string, ProcessRef>();
+  readonly #idByPid = new Map<number, string>();
   readonly #summaries = new Map<string, Promise<UsageSummary | undefined>>();
   readonly #unwatch: (() => void)[];
   #adjusting = false;
@@ -65,6 +68,11 @@ export class Channels {
     return run?.forecast && summaryOf(run, run.samples, run.forecast);
   }
 
+  /** The reservation whose process this is, while it is sampled. */
+  idOf(pid: number): string | undefined {
+    return this.#idByPid.get(pid);
+  }
+
   async stop(): Promise<void> {
     for (const unwatch of this.#unwatch) unwatch();
     await Promise.allSettled(this.#summaries.values());
@@ -82,7 +90,7 @@ export class Channels {
     const known = this.#tracked.get(id);
     if (known?.pid === process.pid && known.startTicks === process.startTicks) return;
     try {
-      if (known !== undefined) this.#deps.monitor.untrack(known.pid);
+      if (known !== undefined) this.#untrack(known);
       this.#deps.monitor.track(process.pid, process.startTicks);
     } catch (error) {
       // Its end is seen by the pidfd; there is nothing to sample.
@@ -90,6 +98,7 @@ export class Channels {
       return;
     }
     this.#tracked.set(id, process);
+    this.#idByPid.set(process.pid, id);
     if (known !== undefined) return;
     void this.#begin(reservation);
   }
@@ -112,12 +121,17 @@ export class Channels {
     const process = this.#tracked.get(id);
     if (process === undefined) return;
     this.#tracked.delete(id);
-    this.#deps.monitor.untrack(process.pid);
+    this.#untrack(process);
     this.#summaries.set(id, this.#end(id));
     for (const oldest of this.#summaries.keys()) {
       if (this.#summaries.size <= MAX_SUMMARIES) break;
       this.#summaries.delete(oldest);
     }
+  }
+
+  #untrack({ pid }: ProcessRef): void {
+    this.#idByPid.delete(pid);
+    this.#deps.monitor.untrack(pid);
   }
 
   async #end(id: string): Promise<UsageSummary | undefined> {
@@ -136,7 +150,10 @@ export class Channels {
     const { recorder, reservations, history } = this.#deps;
     recorder.onTick(sample);
     history.append(seriesOf(sample, { channels: recorder.readings(), queued: reservations.queued() }));
-    for (const [id, process] of this.#tracked) this.#keepOnCpus(id, process);
+    for (const [id, process] of this.#tracked) {
+      this.#keepOnCpus(id, process);
+      if (deviates(recorder.usage(id))) this.#deps.monitor.attend(process.pid);
+    }
     if (this.#adjusting) return;
     this.#adjusting = true;
     this.#deps.adjuster
@@ -161,4 +178,11 @@ export class Channels {
       );
     }
   }
+}
+
+/** Behind real time, or above what was forecast of it. */
+function deviates(usage: ChannelUsage | undefined): boolean {
+  if (usage === undefined) return false;
+  const { speed = 1, usageCores, forecastQ90Cores } = usage;
+  return speed < BEHIND_SPEED || usageCores > forecastQ90Cores;
 }

@@ -22,9 +22,9 @@ import { systemClock } from './lib/clock.js';
 import { parseCpuset } from './lib/cpuset.js';
 import { messageOf } from './lib/errors.js';
 import { shortIds } from './lib/ids.js';
-import type { HostAddon } from './lib/native.js';
+import type { HostAddon, TcpReader } from './lib/native.js';
 import { type Inventory, readInventory } from './monitor/inventory.js';
-import { createMonitor } from './monitor/monitor.js';
+import { createMonitor, type MonitorPace } from './monitor/monitor.js';
 import { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import { createPinning } from './pinning/affinity.js';
@@ -48,7 +48,7 @@ export interface DaemonOptions {
 }
 
 export interface Daemon {
-  /** Applies [limits], [preemption], [leases], [adjust], [training] and [cpus] of a new configuration; the rest waits for a restart. */
+  /** Applies [limits], [preemption], [leases], [adjust], [training], [cpus] and [monitor] (but for its library) of a new configuration. */
   reload(config: Config): void;
   /** Running channels go on; what became of them meanwhile is found out by the next start. */
   stop(): Promise<void>;
@@ -117,6 +117,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     const ingress = new IngressReports(() => clock.nowMs());
     const monitor = createMonitor({
       sampler: addon.openSampler(PROC),
+      tcp: tcpReader(addon, log),
+      gpu: config.monitor.nvml_library === '' ? undefined : addon.openGpuReader(config.monitor.nvml_library),
       procRoot: PROC,
       sysRoot: SYS,
       clock,
@@ -126,8 +128,9 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         queued: () => reservations.queued(),
         reserved: () => reservedMilli() / Math.max(1, topology.schedulable.length * 1000),
         reportedIngress: () => ingress.totals(),
+        reportedIngressOf: (pid) => ingress.bpsOf(channels.idOf(pid)),
       },
-      intervalMs: config.monitor.interval_ms,
+      ...paceOf(config),
       log,
     });
 
@@ -295,6 +298,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         admissionOpen: () => overload === '',
         coverage: () => forecaster.coverage(),
         drift: () => forecaster.drift(),
+        sample: () => monitor.latest(),
+        monitorMetrics: () => monitor.metrics(),
       },
       version,
     );
@@ -375,7 +380,10 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         // First, because it throws: a configuration is applied whole or not at all.
         topology = readHost(next.cpus.housekeeping);
         const { limits, preemption, leases, adjust, training, cpus } = next;
-        config = { ...config, limits, preemption, leases, adjust, training, cpus };
+        // The library is loaded once.
+        const monitored = { ...next.monitor, nvml_library: config.monitor.nvml_library };
+        config = { ...config, limits, preemption, leases, adjust, training, cpus, monitor: monitored };
+        monitor.setPace(paceOf(config));
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);
         const waiting = (Object.keys(next) as (keyof Config)[]).filter(
@@ -400,6 +408,22 @@ async function closeAll(closers: (() => Promise<void> | void)[], log: Logger): P
     } catch (error) {
       log.error({ err: error }, 'a part did not stop cleanly');
     }
+  }
+}
+
+function paceOf({ monitor }: Config): MonitorPace {
+  const { interval_ms, fast_interval_ms, threads_per_tick } = monitor;
+  return { intervalMs: interval_ms, fastIntervalMs: fast_interval_ms, threadsPerTick: threads_per_tick };
+}
+
+/** Undefined on a kernel without sock_diag(7). */
+function tcpReader(addon: HostAddon, log: Logger): TcpReader | undefined {
+  try {
+    return addon.openTcpReader();
+  } catch (error) {
+    const reason = messageOf(error);
+    log.info({ part: 'monitor', reason }, 'what channels receive by TCP cannot be measured');
+    return undefined;
   }
 }
 

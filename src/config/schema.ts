@@ -63,7 +63,17 @@ export const configSchema = z.strictObject({
       keep_ended_ms: z.number().int().min(60_000).default(3_600_000),
     })
     .prefault({}),
-  monitor: z.strictObject({ interval_ms: z.number().int().min(100).max(60_000).default(1_000) }).prefault({}),
+  monitor: z
+    .strictObject({
+      interval_ms: z.number().int().min(100).max(60_000).default(1_000),
+      /** While a channel starts or deviates from its forecast; interval_ms where that is shorter. */
+      fast_interval_ms: z.number().int().min(50).max(60_000).default(250),
+      /** Threads whose own times are read each tick, channel after channel in turn; channels that start or deviate come on top. */
+      threads_per_tick: z.number().int().min(1).max(1_000_000).default(500),
+      /** NVIDIA's management library, a name for dlopen; empty: GPUs are not watched. */
+      nvml_library: z.string().max(4_096).default('libnvidia-ml.so.1'),
+    })
+    .prefault({}),
   history: z
     .strictObject({
       flush_ms: z.number().int().min(100).max(60_000).default(5_000),

@@ -153,6 +153,11 @@ export class ChannelRecord {
     return this.#progress?.lagSeconds;
   }
 
+  /** The last word of its encoder. */
+  get lastProgress(): Progress | undefined {
+    return this.#progress;
+  }
+
   window(): readonly ChannelState[] {
     return [...this.#window];
   }

@@ -95,7 +95,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
 }
 
 function reading(id: string, record: ChannelRecord, nowMs: number): ChannelReading[] {
-  const { pid, lagSeconds } = record;
+  const { pid, lagSeconds, lastProgress: encoder } = record;
   if (pid === undefined) return [];
   const speed = record.speed(nowMs);
   return [
@@ -104,6 +104,7 @@ function reading(id: string, record: ChannelRecord, nowMs: number): ChannelReadi
       pid,
       ...(speed === undefined ? {} : { speed }),
       ...(lagSeconds === undefined ? {} : { lagSeconds }),
+      ...(encoder === undefined ? {} : { encoder }),
     },
   ];
 }

@@ -3,9 +3,10 @@ import type { Outcome, ReasonCode } from '../balancer/decision.js';
 import type { ForecastSource } from '../forecast/forecast.js';
 import { RESERVATION_STATES, type ReservationState } from '../reservation/reservation.js';
 import { type CalibrationSource, registerCalibration } from './calibration-metrics.js';
+import { type MonitorSource, registerMonitor } from './monitor-metrics.js';
 
 /** What is asked of the daemon at each scrape, so that it is never older than that. */
-export interface GaugeSource extends CalibrationSource {
+export interface GaugeSource extends CalibrationSource, MonitorSource {
   reservations(): Iterable<{ readonly state: ReservationState }>;
   /** Thousandths of a CPU that are reserved, and that may be. */
   reservedMilli(): { reserved: number; schedulable: number };
@@ -37,6 +38,7 @@ export interface Metrics {
 export function createMetrics(registry: Registry, source: GaugeSource, version: string): Metrics {
   registerGauges(registry, source, version);
   registerCalibration(registry, source);
+  registerMonitor(registry, source);
   const registers = [registry];
   const decisions = new Counter({
     name: 'corecast_decisions_total',

@@ -40,23 +40,45 @@ export interface HostAddon {
   /** sysconf(_SC_CLK_TCK). */
   clockTicksPerSecond(): number;
   openSampler(procRoot: string): ProcSampler;
+  /** Throws where the kernel has no sock_diag(7). */
+  openTcpReader(): TcpReader;
+  /**
+   * Loads NVIDIA's management library on a thread of its own. Never throws for want of it: poll() then says so.
+   * `library`: a name for dlopen(3).
+   */
+  openGpuReader(library: string): GpuReader;
 }
 
-/** Columns of one process row. Times in CPU seconds since its start. */
+/**
+ * Columns of one process row. Times in CPU seconds since its start; sums over threads as of the last time that they were
+ * read, what ended threads had done until then included.
+ */
 export const PROCESS_COLUMNS = [
   'pid',
   'alive', // 1, or 0 when the process is gone (other columns keep their last value)
   'threads',
   'userSeconds',
   'systemSeconds',
-  'runSeconds', // schedstat: time on a CPU, all threads alive now
-  'waitSeconds', // schedstat: time on a run queue, all threads alive now; NaN where the kernel does not count it
+  'runSeconds', // schedstat: time on a CPU
+  'waitSeconds', // schedstat: time on a run queue; NaN where the kernel does not count it
   'rssBytes',
   'minorFaults',
   'majorFaults',
+  'switches', // schedstat: how often a thread was switched in
+  'widestMask', // CPUs in the widest affinity mask of its threads; -1 where the kernel was not asked
+  'threadsRead', // 1 when its threads were read in this call, and so have rows
 ] as const;
 /** Columns of one thread row. */
-export const THREAD_COLUMNS = ['pid', 'tid', 'cpu', 'cpuSeconds'] as const;
+export const THREAD_COLUMNS = [
+  'pid',
+  'tid',
+  'cpu', // it was last on
+  'cpuSeconds',
+  'ranSeconds', // CPU seconds since its last row; all, at its first
+  'waitSeconds',
+  'switches',
+  'maskCpus', // CPUs in its affinity mask; -1 where the kernel was not asked
+] as const;
 /** Columns of one CPU row, cumulative seconds since boot. */
 export const CPU_COLUMNS = ['cpu', 'user', 'system', 'idle', 'iowait', 'irq', 'steal'] as const;
 
@@ -65,8 +87,49 @@ export interface ProcSampler {
   /** Starts sampling a process; throws ESRCH when it is gone or its start time differs. */
   add(pid: number, startTicks: number): void;
   remove(pid: number): void;
-  /** Reads all. The arrays are the sampler's own and are overwritten by the next call. */
-  sample(): ProcSample;
+  /** Whether the threads of a process are read in every call. */
+  watchClosely(pid: number, closely: boolean): void;
+  /**
+   * Reads the host's CPUs and all processes; and threads, process after process in turn, about `maxThreads` of them (all
+   * without it) besides those watched closely. The arrays are the sampler's own and are overwritten by the next call.
+   */
+  sample(maxThreads?: number): ProcSample;
+  close(): void;
+}
+
+/** What TCP sockets of this network namespace have received. */
+export interface TcpReader {
+  /** Looks among the established sockets of the host for these inodes; others that it knew are forgotten. */
+  find(inodes: readonly number[]): void;
+  /** TCP_COLUMNS of each found socket that is still there. */
+  read(): Float64Array;
+  close(): void;
+}
+
+/** Columns of one TCP socket; both counts in bytes. */
+export const TCP_COLUMNS = ['inode', 'received', 'waiting'] as const;
+
+/** Shares 0-1; NaN for what a GPU does not tell. */
+export interface GpuUse {
+  readonly name: string;
+  readonly busy: number;
+  readonly memoryUsedBytes: number;
+  readonly memoryTotalBytes: number;
+  readonly encoderBusy: number;
+  readonly decoderBusy: number;
+}
+
+export interface GpuReader {
+  /** The latest answer of the driver, and asks it again unless it still owes one. Never waits. */
+  poll(): {
+    readonly gpus: readonly GpuUse[];
+    /** Answers so far. */
+    readonly answers: number;
+    /** For so long has the driver owed an answer; 0: it owes none. */
+    readonly pendingMs: number;
+    /** Why there is none to ask; empty while that is not known, or when there is. */
+    readonly absent: string;
+  };
   close(): void;
 }
 

@@ -1,25 +1,33 @@
-import { readdirSync, readlinkSync } from 'node:fs';
 import type { Log } from '../lib/log.js';
+import type { TcpReader } from '../lib/native.js';
 import { numberIn, ProcFile, unreadable } from './proc-file.js';
+import type { SocketQueues } from './sample.js';
+import { DATAGRAM_CHARGE_BYTES, type SocketRow, SocketTable, socketsOf } from './socket-tables.js';
+import { TcpRates } from './tcp-rates.js';
 
 /**
- * Ticks between two reads of a process' counter: FFmpeg reads in bursts, and 100 processes of 20 threads each tick would be a
- * third of what the whole monitor may cost. Ticks between two looks at its sockets. Processes take turns.
+ * Ticks between two reads of a process' counter: FFmpeg reads in bursts, and 100 processes each tick would be a tenth of
+ * what the whole monitor may cost. Ticks between two looks at its sockets. Processes take turns.
  */
 const BYTES_EVERY = 5;
 const SOCKETS_EVERY = 30;
-/**
- * What the kernel charges a socket for one waiting 1316-byte MPEG-TS datagram (rx_queue counts whole buffers, not payload):
- * 1316 + headers in a 2048-byte buffer, and the sk_buff.
- */
-export const DATAGRAM_CHARGE_BYTES = 2304;
+/** What a process with a UDP socket reads elsewhere says something of its ingress only above this. */
+const LEAST_BPS = 16_000;
+
+export interface ProcessIngress {
+  /** Bits per second; NaN where unknown. */
+  readonly bps: number;
+  readonly sockets: SocketQueues;
+}
 
 export interface Ingress {
-  /** Bits per second read by each process; NaN where unknown. */
-  readonly bps: ReadonlyMap<number, number>;
+  readonly byPid: ReadonlyMap<number, ProcessIngress>;
   /** Datagrams that wait at the UDP sockets of all tracked processes. */
   readonly queueDatagrams: number;
 }
+
+export const NO_SOCKETS: SocketQueues = { datagrams: 0, dropped: 0, bytes: 0 };
+export const NO_INGRESS: Ingress = { byPid: new Map(), queueDatagrams: 0 };
 
 interface Tracked {
   readonly io: ProcFile;
@@ -28,8 +36,12 @@ interface Tracked {
   /** Seconds since that was read. */
   sinceS: number;
   bps: number;
-  sockets: ReadonlySet<string>;
-  overNetwork: boolean;
+  sockets: ReadonlySet<number>;
+  /** Its UDP sockets. */
+  udp: readonly number[];
+  /** It has TCP connections that cannot be measured. */
+  unmeasured: boolean;
+  dropped: number;
   /** Ticks since it was tracked. */
   age: number;
   /** Its turn among the processes. */
@@ -39,8 +51,8 @@ interface Tracked {
 /**
  * What reaches each channel. Files, pipes and unix sockets are read with read(2), which /proc/PID/io counts (rchar).
  * FFmpeg's network protocols use recv(2), which it does not count (measured: 20 MB through recv(2) raise rchar by
- * 106 bytes), and the kernel has no per-process count of them; a process with an internet socket is therefore
- * not measured here (NaN) rather than given a number that is near zero. Its UDP sockets' queues and drops are.
+ * 106 bytes): what TCP sockets received is asked of the kernel by sock_diag(7). Of UDP it counts no bytes, so that the rate of
+ * a process that reads UDP is not known (NaN) rather than a number near zero; its queues and drops are.
  *
  * /proc/PID/io and /proc/PID/fd of another user's process need CAP_SYS_PTRACE; without it: NaN, said once.
  */
@@ -48,9 +60,10 @@ export class IngressCollector {
   readonly #procRoot: string;
   readonly #log: Log;
   readonly #tracked = new Map<number, Tracked>();
-  readonly #udp: readonly ProcFile[];
-  readonly #tcp: readonly ProcFile[];
-  readonly #drops = new Map<string, number>();
+  readonly #udp: readonly SocketTable[];
+  readonly #tcp: readonly SocketTable[];
+  readonly #tcpRates: TcpRates | undefined;
+  readonly #drops = new Map<number, number>();
   #saidDenied = false;
   #turns = 0;
   /** Ticks since the socket tables were read; they can be long on a host with many connections. */
@@ -58,22 +71,26 @@ export class IngressCollector {
   /** Datagrams that the tracked sockets dropped since they were first seen, for want of room in their queues. */
   droppedDatagrams = 0;
 
-  constructor(procRoot: string, log: Log) {
+  /** `tcp`: undefined where the kernel has no sock_diag. */
+  constructor(procRoot: string, log: Log, tcp?: TcpReader) {
     this.#procRoot = procRoot;
     this.#log = log;
-    this.#udp = ['udp', 'udp6'].map((name) => new ProcFile(`${procRoot}/net/${name}`));
-    this.#tcp = ['tcp', 'tcp6'].map((name) => new ProcFile(`${procRoot}/net/${name}`));
+    this.#udp = [new SocketTable(procRoot, 'udp'), new SocketTable(procRoot, 'udp6')];
+    this.#tcp = [new SocketTable(procRoot, 'tcp'), new SocketTable(procRoot, 'tcp6')];
+    this.#tcpRates = tcp && new TcpRates(tcp);
   }
 
   track(pid: number): void {
-    const io = new ProcFile(`${this.#procRoot}/${pid}/io`);
+    this.untrack(pid);
     this.#tracked.set(pid, {
-      io,
+      io: new ProcFile(`${this.#procRoot}/${pid}/io`),
       before: undefined,
       sinceS: 0,
       bps: Number.NaN,
       sockets: new Set(),
-      overNetwork: false,
+      udp: [],
+      unmeasured: false,
+      dropped: 0,
       age: 0,
       turn: this.#turns++,
     });
@@ -85,21 +102,50 @@ export class IngressCollector {
   }
 
   collect(elapsedS: number): Ingress {
+    this.#tcpRates?.advance(elapsedS);
     this.#lookUpSockets();
-    const bps = new Map<number, number>();
+    this.#tcpRates?.readInTurn();
+    const waiting = this.#udpQueues();
+    const byPid = new Map<number, ProcessIngress>();
+    let queueDatagrams = 0;
     for (const [pid, tracked] of this.#tracked) {
       tracked.sinceS += elapsedS;
       // The mark and the first rate at once, then in turn.
       if (tracked.age < 2 || (tracked.age + tracked.turn) % BYTES_EVERY === 0) this.#readBytes(tracked);
       tracked.age++;
-      bps.set(pid, tracked.overNetwork ? Number.NaN : tracked.bps);
+      const ingress = this.#ingressOf(tracked, waiting);
+      queueDatagrams += ingress.sockets.datagrams;
+      byPid.set(pid, ingress);
     }
-    return { bps, queueDatagrams: this.#queued() };
+    return { byPid, queueDatagrams };
   }
 
   close(): void {
     for (const pid of [...this.#tracked.keys()]) this.untrack(pid);
-    for (const file of [...this.#udp, ...this.#tcp]) file.close();
+    for (const table of [...this.#udp, ...this.#tcp]) table.close();
+    this.#tcpRates?.close();
+  }
+
+  #ingressOf(tracked: Tracked, waiting: ReadonlyMap<number, SocketRow>): ProcessIngress {
+    const tcp = this.#tcpRates?.of(tracked.sockets);
+    let udpBytes = 0;
+    for (const inode of tracked.udp) {
+      const row = waiting.get(inode);
+      if (row === undefined) continue;
+      udpBytes += row.queueBytes;
+      tracked.dropped += this.#newDrops(row);
+    }
+    // A program that reads its socket with read(2) counts in both.
+    const bps = tcp === undefined ? tracked.bps : Math.max(tracked.bps || 0, tcp.bps);
+    const unknown = tracked.unmeasured || (tracked.udp.length > 0 && !(bps >= LEAST_BPS));
+    return {
+      bps: unknown ? Number.NaN : bps,
+      sockets: {
+        datagrams: Math.ceil(udpBytes / DATAGRAM_CHARGE_BYTES),
+        dropped: tracked.dropped,
+        bytes: tcp?.waitingBytes ?? 0,
+      },
+    };
   }
 
   #readBytes(tracked: Tracked): void {
@@ -130,30 +176,41 @@ export class IngressCollector {
       }
       if (tracked.age <= 5) fresh = true;
     }
-    const withSockets = [...this.#tracked.values()].filter(({ sockets }) => sockets.size > 0);
-    if (!fresh || withSockets.length === 0) return;
+    if (!fresh) return;
     this.#tablesAge = 0;
-    const internet = new Set<string>();
-    for (const file of [...this.#udp, ...this.#tcp])
-      for (const { inode } of parseSockets(readIfThere(file), file.path)) internet.add(inode);
-    for (const tracked of withSockets)
-      tracked.overNetwork = [...tracked.sockets].some((inode) => internet.has(inode));
+    const withSockets = [...this.#tracked.values()].filter(({ sockets }) => sockets.size > 0);
+    if (withSockets.length > 0) this.#tellApart(withSockets);
   }
 
-  #queued(): number {
-    const ours = new Set<string>();
-    for (const { sockets, overNetwork } of this.#tracked.values())
-      if (overNetwork) for (const inode of sockets) ours.add(inode);
-    let bytes = 0;
-    for (const file of ours.size === 0 ? [] : this.#udp)
-      for (const { inode, queueBytes, drops } of parseSockets(readIfThere(file), file.path)) {
-        if (!ours.has(inode)) continue;
-        bytes += queueBytes;
-        this.droppedDatagrams += Math.max(0, drops - (this.#drops.get(inode) ?? drops));
-        this.#drops.set(inode, drops);
-      }
+  #tellApart(withSockets: readonly Tracked[]): void {
+    const all = withSockets.flatMap(({ sockets }) => [...sockets]);
+    this.#tcpRates?.find(all);
+    const inodes = (tables: readonly SocketTable[]) =>
+      new Set(tables.flatMap((table) => table.rows().map(({ inode }) => inode)));
+    const udp = inodes(this.#udp);
+    const tcp = this.#tcpRates === undefined ? inodes(this.#tcp) : new Set<number>();
+    for (const tracked of withSockets) {
+      tracked.udp = [...tracked.sockets].filter((inode) => udp.has(inode));
+      tracked.unmeasured = [...tracked.sockets].some((inode) => tcp.has(inode));
+    }
+  }
+
+  #udpQueues(): ReadonlyMap<number, SocketRow> {
+    const ours = new Set<number>();
+    for (const { udp } of this.#tracked.values()) for (const inode of udp) ours.add(inode);
     for (const inode of this.#drops.keys()) if (!ours.has(inode)) this.#drops.delete(inode);
-    return Math.ceil(bytes / DATAGRAM_CHARGE_BYTES);
+    const found = new Map<number, SocketRow>();
+    if (ours.size > 0)
+      for (const table of this.#udp)
+        for (const row of table.rows()) if (ours.has(row.inode)) found.set(row.inode, row);
+    return found;
+  }
+
+  #newDrops({ inode, drops }: SocketRow): number {
+    const more = Math.max(0, drops - (this.#drops.get(inode) ?? drops));
+    this.#drops.set(inode, drops);
+    this.droppedDatagrams += more;
+    return more;
   }
 
   #unlessGone(error: unknown): void {
@@ -175,55 +232,4 @@ export function parseIo(text: string, file = 'io'): number {
   const end = text.indexOf('\n');
   if (!text.startsWith('rchar: ') || end < 8) throw unreadable(file, 1, 'rchar', text);
   return numberIn(file, 1, 'rchar', text.slice(7, end));
-}
-
-export interface SocketRow {
-  readonly inode: string;
-  readonly queueBytes: number;
-  /** 0 for TCP, which has none. */
-  readonly drops: number;
-}
-
-/** /proc/net/{udp,udp6,tcp,tcp6}, Documentation/networking/proc_net_tcp.rst; a UDP line has its drops at the end. */
-export function parseSockets(text: string, file = 'net/udp'): SocketRow[] {
-  const rows: SocketRow[] = [];
-  for (const [i, line] of text.split('\n').entries()) {
-    if (i === 0 || line === '') continue;
-    const fields = line.trim().split(/\s+/);
-    const queue = /^[0-9A-F]+:([0-9A-F]+)$/.exec(fields[4] ?? '');
-    const inode = fields[9];
-    if (queue === null || inode === undefined || !/^\d+$/.test(inode))
-      throw unreadable(file, i + 1, 'rx_queue and inode', line);
-    const drops = fields.length === 13 ? Number(fields[12]) : 0;
-    rows.push({
-      inode,
-      queueBytes: Number.parseInt(queue[1]!, 16),
-      drops: Number.isFinite(drops) ? drops : 0,
-    });
-  }
-  return rows;
-}
-
-/** Inodes of the sockets that a process holds. */
-function socketsOf(fdDir: string): Set<string> {
-  const inodes = new Set<string>();
-  for (const fd of readdirSync(fdDir)) {
-    try {
-      const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`${fdDir}/${fd}`));
-      if (match !== null) inodes.add(match[1]!);
-    } catch {
-      // Closed since the listing.
-    }
-  }
-  return inodes;
-}
-
-/** A kernel without IPv6 has no udp6. */
-function readIfThere(file: ProcFile): string {
-  try {
-    return file.read();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  }
 }

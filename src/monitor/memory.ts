@@ -4,7 +4,12 @@ export interface Memory {
   readonly totalBytes: number;
   /** What new work can have without swapping (MemAvailable). */
   readonly availableBytes: number;
+  /** 0 on a host without swap. */
+  readonly swapTotalBytes: number;
+  readonly swapUsedBytes: number;
 }
+
+export const NO_MEMORY: Memory = { totalBytes: 0, availableBytes: 0, swapTotalBytes: 0, swapUsedBytes: 0 };
 
 /** /proc/meminfo. */
 export class MemoryCollector {
@@ -24,14 +29,26 @@ export class MemoryCollector {
 }
 
 export function parseMemory(text: string, file = 'meminfo'): Memory {
-  const lines = text.split('\n');
-  return { totalBytes: bytesOf('MemTotal'), availableBytes: bytesOf('MemAvailable') };
+  const swapTotalBytes = bytesOf('SwapTotal', 0);
+  return {
+    totalBytes: bytesOf('MemTotal'),
+    availableBytes: bytesOf('MemAvailable'),
+    swapTotalBytes,
+    swapUsedBytes: Math.max(0, swapTotalBytes - bytesOf('SwapFree', swapTotalBytes)),
+  };
 
-  function bytesOf(item: string): number {
-    const index = lines.findIndex((line) => line.startsWith(`${item}:`));
-    if (index < 0) throw unreadable(file, 0, item, '');
-    const [, number, unit] = lines[index]!.split(/\s+/);
-    if (unit !== 'kB') throw unreadable(file, index + 1, item, lines[index]!);
-    return numberIn(file, index + 1, item, number) * 1024;
+  /** `absent` is for items that a kernel may lack. */
+  function bytesOf(item: string, absent?: number): number {
+    const start = text.startsWith(`${item}:`) ? 0 : text.indexOf(`\n${item}:`) + 1;
+    if (start === 0 && !text.startsWith(`${item}:`)) {
+      if (absent !== undefined) return absent;
+      throw unreadable(file, 0, item, '');
+    }
+    const end = text.indexOf('\n', start);
+    const line = text.slice(start, end < 0 ? text.length : end);
+    const lineNumber = () => text.slice(0, start).split('\n').length;
+    const [, number, unit] = line.split(/\s+/);
+    if (unit !== 'kB' || !/^\d+$/.test(number ?? '')) throw unreadable(file, lineNumber(), item, line);
+    return numberIn(file, 0, item, number) * 1024;
   }
 }

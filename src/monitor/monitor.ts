@@ -3,30 +3,38 @@ import type { Clock } from '../lib/clock.js';
 import type { Cpuset } from '../lib/cpuset.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
-import type { ProcSample, ProcSampler } from '../lib/native.js';
-import { Collector, type CollectorMetrics } from './collector.js';
-import { CpuCollector } from './cpu.js';
-import { DiskCollector } from './disk.js';
-import { type Ingress, IngressCollector } from './ingress.js';
-import { LoadCollector } from './load.js';
-import { MemoryCollector } from './memory.js';
-import { NetworkCollector } from './network.js';
-import { PressureCollector } from './pressure.js';
-import { ProcessCollector } from './processes.js';
-import type { Gauges, HostSample, Monitor, ProcessSample } from './sample.js';
+import type { GpuReader, ProcSampler, TcpReader } from '../lib/native.js';
+import { Attention } from './attention.js';
+import type { CollectorMetrics } from './collector.js';
+import { Collectors } from './collectors.js';
+import { busiest } from './disk.js';
+import type { Gauges, HostSample, Monitor, ProcessSample, ThreadSample } from './sample.js';
 import { StepWindow } from './step-window.js';
 import { Ticker } from './ticker.js';
 
-export interface MonitorOptions {
-  /** The monitor closes it on stop(). */
+/** How often and how closely to look; may change while the monitor runs. */
+export interface MonitorPace {
+  readonly intervalMs: number;
+  /** While a channel starts or deviates, where it is shorter. Default: as ever. */
+  readonly fastIntervalMs?: number;
+  /** Threads read each tick, process after process in turn; those of starting and deviating channels come on top. */
+  readonly threadsPerTick?: number;
+}
+
+export const THREADS_PER_TICK = 500;
+
+export interface MonitorOptions extends MonitorPace {
+  /** The monitor closes the three readers on stop(). */
   readonly sampler: ProcSampler;
+  /** Undefined where the kernel has no sock_diag(7): the ingress of processes that read TCP is then unknown. */
+  readonly tcp?: TcpReader | undefined;
+  readonly gpu?: GpuReader | undefined;
   readonly procRoot: string;
   readonly sysRoot: string;
   readonly clock: Clock;
   /** CPUs that may be reserved now. */
   readonly schedulable: () => Cpuset;
   readonly gauges: Gauges;
-  readonly intervalMs: number;
   readonly log?: Log;
 }
 
@@ -46,6 +54,8 @@ export interface RunningMonitor extends Monitor {
    * A process whose work is not load, because it yields to everything else: training, at idle priority. Undefined: none.
    */
   background(process: ProcessName | undefined): void;
+  /** From the next tick on. */
+  setPace(pace: MonitorPace): void;
 }
 
 export interface ProcessName {
@@ -66,11 +76,10 @@ class ProcMonitor implements RunningMonitor {
   readonly #log: Log;
   readonly #ticker: Ticker;
   readonly #window = new StepWindow();
+  readonly #attention: Attention;
+  readonly #collectors: Collectors;
   readonly #listeners = new Set<(sample: HostSample) => void>();
-  readonly #ingressFiles: IngressCollector;
-  readonly #files: { close(): void }[];
-  readonly #collectors;
-  #rows: ProcSample | undefined;
+  #pace: MonitorPace;
   #background: number | undefined;
   #latest: HostSample | undefined;
   #lastMs = 0;
@@ -78,47 +87,16 @@ class ProcMonitor implements RunningMonitor {
   #totalTickMs = 0;
 
   constructor(options: MonitorOptions) {
-    const { procRoot, sysRoot, clock, log = silentLog } = options;
+    const { sampler, tcp, gpu, procRoot, sysRoot, clock, log = silentLog } = options;
     this.#options = options;
     this.#log = log;
+    this.#pace = options;
     this.#ticker = new Ticker(options.intervalMs, clock, () => this.#tick());
-    const load = new LoadCollector(procRoot);
-    const memory = new MemoryCollector(procRoot);
-    const disk = new DiskCollector(procRoot, sysRoot);
-    const network = new NetworkCollector(procRoot, sysRoot);
-    const pressure = new PressureCollector(procRoot, log);
-    const ingress = new IngressCollector(procRoot, log);
-    this.#ingressFiles = ingress;
-    this.#files = [load, memory, disk, network, pressure, ingress];
-    const cpu = new CpuCollector();
-    const processes = new ProcessCollector();
-    const context = { monotonicMs: () => clock.monotonicMs(), log };
-    const none: Ingress = { bps: new Map(), queueDatagrams: 0 };
-    let reached = none;
-    this.#collectors = {
-      cpu: new Collector('cpu', EMPTY, () => cpu.collect(this.#read().cpus, this.#read().cpuCount), context),
-      load: new Collector('load', 0, () => load.collect(), context),
-      memory: new Collector('memory', { totalBytes: 0, availableBytes: 0 }, () => memory.collect(), context),
-      disk: new Collector('disk', 0, (elapsedS) => disk.collect(elapsedS), context),
-      network: new Collector('network', 0, (elapsedS) => network.collect(elapsedS), context),
-      pressure: new Collector('pressure', 0, () => pressure.collect(), context),
-      ingress: new Collector(
-        'ingress',
-        none,
-        (elapsedS) => {
-          reached = none;
-          reached = ingress.collect(elapsedS);
-          return reached;
-        },
-        context,
-      ),
-      processes: new Collector(
-        'processes',
-        NO_PROCESSES,
-        (elapsedS) => processes.collect(this.#read(), elapsedS, (pid) => reached.bps.get(pid) ?? Number.NaN),
-        context,
-      ),
-    };
+    const monotonicMs = () => clock.monotonicMs();
+    this.#attention = new Attention(monotonicMs);
+    const threadsPerTick = () => this.#pace.threadsPerTick ?? THREADS_PER_TICK;
+    const context = { procRoot, sysRoot, monotonicMs, log, threadsPerTick };
+    this.#collectors = new Collectors({ sampler, tcp, gpu, ...context });
   }
 
   track(pid: number, startTicks: number): void {
@@ -129,12 +107,29 @@ class ProcMonitor implements RunningMonitor {
       const why = `process ${pid} that started at tick ${startTicks} is gone`;
       throw new CorecastError('PROCESS_GONE', why, { errno: 'ESRCH', cause: error });
     }
-    this.#ingressFiles.track(pid);
+    this.#collectors.track(pid);
+    this.attend(pid);
   }
 
   untrack(pid: number): void {
     this.#options.sampler.remove(pid);
-    this.#ingressFiles.untrack(pid);
+    this.#collectors.untrack(pid);
+    this.#attention.forget(pid);
+  }
+
+  attend(pid: number): void {
+    if (!this.#attention.begin(pid)) return;
+    this.#options.sampler.watchClosely(pid, true);
+    this.#keepPace();
+  }
+
+  threads(pid: number): readonly ThreadSample[] {
+    return this.#collectors.threads(pid);
+  }
+
+  setPace(pace: MonitorPace): void {
+    this.#pace = pace;
+    this.#keepPace();
   }
 
   background(process: ProcessName | undefined): void {
@@ -176,7 +171,7 @@ class ProcMonitor implements RunningMonitor {
 
   async stop(): Promise<void> {
     this.#ticker.stop();
-    for (const file of this.#files) file.close();
+    this.#collectors.close();
     this.#options.sampler.close();
   }
 
@@ -186,8 +181,8 @@ class ProcMonitor implements RunningMonitor {
       missedTicks: this.#ticker.missed,
       lastTickMs: this.#lastTickMs,
       totalTickMs: this.#totalTickMs,
-      droppedDatagrams: this.#ingressFiles.droppedDatagrams,
-      collectors: Object.values(this.#collectors).map((collector) => collector.metrics()),
+      droppedDatagrams: this.#collectors.droppedDatagrams,
+      collectors: this.#collectors.metrics(),
     };
   }
 
@@ -203,6 +198,18 @@ class ProcMonitor implements RunningMonitor {
     this.#latest = sample;
     this.#lastTickMs = clock.monotonicMs() - monotonicMs;
     this.#totalTickMs += this.#lastTickMs;
+    for (const pid of this.#attention.ended()) this.#options.sampler.watchClosely(pid, false);
+    this.#tell(sample);
+    // Listeners may have found something amiss.
+    this.#keepPace();
+  }
+
+  #keepPace(): void {
+    const { intervalMs, fastIntervalMs = intervalMs } = this.#pace;
+    this.#ticker.setInterval(this.#attention.any ? Math.min(intervalMs, fastIntervalMs) : intervalMs);
+  }
+
+  #tell(sample: HostSample): void {
     for (const listener of [...this.#listeners]) {
       try {
         listener(sample);
@@ -213,55 +220,45 @@ class ProcMonitor implements RunningMonitor {
   }
 
   #collect(elapsedS: number) {
-    const { sampler, schedulable, gauges } = this.#options;
-    let failure: unknown;
-    this.#rows = undefined;
-    try {
-      this.#rows = sampler.sample();
-    } catch (error) {
-      failure = error;
-    }
-    this.#readFailure = failure;
-    const { cpu, load, memory, disk, network, pressure, ingress, processes } = this.#collectors;
-    const allBusy = cpu.run(elapsedS);
-    const { totalBytes, availableBytes } = memory.run(elapsedS);
-    const reached = ingress.run(elapsedS);
+    const { schedulable, gauges } = this.#options;
+    const found = this.#collectors.collect(elapsedS);
+    const { cpus, load, memory, paging, disks, network, pressure, frequencyHz, gpus } = found;
+    const processes = new Map<number, ProcessSample>();
+    for (const [pid, process] of found.processes)
+      if (pid !== this.#background) processes.set(pid, withReported(process, gauges));
+    const background = this.#background === undefined ? undefined : found.processes.get(this.#background);
+    const busyByCpu = without(new Map([...cpus].map(([cpu, { busy }]) => [cpu, busy])), background);
     const reported = gauges.reportedIngress();
-    const tracked = new Map(processes.run(elapsedS));
-    const background = this.#background === undefined ? undefined : tracked.get(this.#background);
-    if (background !== undefined) tracked.delete(background.pid);
-    const busyByCpu = without(allBusy, background);
     const state: HostState = {
       ...spread(busyByCpu, schedulable()),
-      memoryUsed: totalBytes === 0 ? 0 : 1 - availableBytes / totalBytes,
-      diskBusy: disk.run(elapsedS),
+      memoryUsed: memory.totalBytes === 0 ? 0 : 1 - memory.availableBytes / memory.totalBytes,
+      diskBusy: busiest(disks),
       // What ingest servers announce may not have reached the wire yet, or comes over the loopback.
-      ingressBps: Math.max(network.run(elapsedS), reported.bps),
-      queueLength: reported.queueLength + reached.queueDatagrams + gauges.queued(),
-      cpuPressure: pressure.run(elapsedS),
+      ingressBps: Math.max(network.ingressBps, reported.bps),
+      queueLength: reported.queueLength + found.queueDatagrams + gauges.queued(),
+      cpuPressure: pressure.cpu,
       channels: gauges.channels(),
       reserved: gauges.reserved(),
     };
+    const { interfaces } = network;
     return {
       busyByCpu,
       state,
-      load1m: load.run(elapsedS),
-      memoryAvailableBytes: availableBytes,
-      memoryTotalBytes: totalBytes,
-      processes: tracked,
+      load1m: load.load1m,
+      memoryAvailableBytes: memory.availableBytes,
+      memoryTotalBytes: memory.totalBytes,
+      processes,
+      detail: { cpus, frequencyHz, load, memory, paging, disks, interfaces, pressure, gpus },
     };
-  }
-
-  #readFailure: unknown;
-
-  #read(): ProcSample {
-    if (this.#rows === undefined) throw this.#readFailure;
-    return this.#rows;
   }
 }
 
-const EMPTY: ReadonlyMap<number, number> = new Map();
-const NO_PROCESSES: HostSample['processes'] = new Map();
+/** Where the kernel does not tell what reaches a channel (UDP), its ingest server may. */
+function withReported(process: ProcessSample, gauges: Gauges): ProcessSample {
+  if (!Number.isNaN(process.ingressBps)) return process;
+  const ingressBps = gauges.reportedIngressOf?.(process.pid) ?? Number.NaN;
+  return Number.isNaN(ingressBps) ? process : { ...process, ingressBps };
+}
 
 /** The busy shares without what one process did. */
 function without(

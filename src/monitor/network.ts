@@ -1,31 +1,56 @@
 import { existsSync } from 'node:fs';
-import { numberIn, ProcFile, unreadable } from './proc-file.js';
+import { numberIn, ProcFile, perSecond, unreadable } from './proc-file.js';
 
 /** Interfaces come and go rarely. */
 const INTERFACES_EVERY = 60;
 
-/** Bits per second that reach the host: /proc/net/dev. */
+/** One interface. */
+export interface InterfaceUse {
+  readonly receivedBps: number;
+  readonly sentBps: number;
+  /** Packets a second that the host had no room for, or could not use. */
+  readonly receiveDropsPerS: number;
+  readonly sendDropsPerS: number;
+}
+
+export interface Network {
+  /** Bits per second that reach the host, by interfaces that count. */
+  readonly ingressBps: number;
+  readonly interfaces: ReadonlyMap<string, InterfaceUse>;
+}
+
+/** Cumulative. */
+export interface InterfaceCounters {
+  readonly receivedBytes: number;
+  readonly receiveDrops: number;
+  readonly sentBytes: number;
+  readonly sendDrops: number;
+}
+
+export const NO_NETWORK: Network = { ingressBps: 0, interfaces: new Map() };
+
+/** /proc/net/dev. */
 export class NetworkCollector {
   readonly #file: ProcFile;
   readonly #sysRoot: string;
   #counted: ReadonlySet<string> = new Set();
   #reads = 0;
-  #before: ReadonlyMap<string, number> = new Map();
+  #before: ReadonlyMap<string, InterfaceCounters> = new Map();
 
   constructor(procRoot: string, sysRoot: string) {
     this.#file = new ProcFile(`${procRoot}/net/dev`);
     this.#sysRoot = sysRoot;
   }
 
-  collect(elapsedS: number): number {
+  collect(elapsedS: number): Network {
     const now = parseNetwork(this.#file.read(), this.#file.path);
     if (this.#reads++ % INTERFACES_EVERY === 0)
       this.#counted = countedInterfaces([...now.keys()], (name) =>
         existsSync(`${this.#sysRoot}/class/net/${name}/device`),
       );
-    const bps = receivedBps(this.#before, now, this.#counted, elapsedS);
+    const use = networkUse(this.#before, now, this.#counted, elapsedS);
     this.#before = now;
-    return bps;
+    return use;
   }
 
   close(): void {
@@ -33,16 +58,23 @@ export class NetworkCollector {
   }
 }
 
-/** Received bytes by interface. */
-export function parseNetwork(text: string, file = 'net/dev'): Map<string, number> {
-  const received = new Map<string, number>();
+export function parseNetwork(text: string, file = 'net/dev'): Map<string, InterfaceCounters> {
+  const interfaces = new Map<string, InterfaceCounters>();
   for (const [i, line] of text.split('\n').entries()) {
     if (i < 2 || line === '') continue; // two lines of headings
-    const match = /^\s*(\S+):\s*(\d+)/.exec(line);
+    const match = /^\s*(\S+):\s*(\d.*)/.exec(line);
     if (match === null) throw unreadable(file, i + 1, 'interface and received bytes', line);
-    received.set(match[1]!, numberIn(file, i + 1, `received bytes of ${match[1]}`, match[2]));
+    const [, name, numbers] = match as unknown as [string, string, string];
+    const fields = numbers.split(/\s+/);
+    const field = (item: string, index: number) => numberIn(file, i + 1, `${item} of ${name}`, fields[index]);
+    interfaces.set(name, {
+      receivedBytes: field('received bytes', 0),
+      receiveDrops: field('receive drops', 3),
+      sentBytes: field('sent bytes', 8),
+      sendDrops: field('send drops', 11),
+    });
   }
-  return received;
+  return interfaces;
 }
 
 /**
@@ -57,15 +89,26 @@ export function countedInterfaces(
   return new Set(physical.length > 0 ? physical : names.filter((name) => name !== 'lo'));
 }
 
-export function receivedBps(
-  before: ReadonlyMap<string, number>,
-  now: ReadonlyMap<string, number>,
+/** Of the interfaces that were there before. A counter that went back belongs to one that was made anew. */
+export function networkUse(
+  before: ReadonlyMap<string, InterfaceCounters>,
+  now: ReadonlyMap<string, InterfaceCounters>,
   counted: ReadonlySet<string>,
   elapsedS: number,
-): number {
-  let bytes = 0;
-  // A counter that went back belongs to an interface that was made anew.
-  for (const [name, received] of now)
-    if (counted.has(name)) bytes += Math.max(0, received - (before.get(name) ?? received));
-  return elapsedS > 0 ? (bytes * 8) / elapsedS : 0;
+): Network {
+  const interfaces = new Map<string, InterfaceUse>();
+  let ingressBps = 0;
+  for (const [name, counters] of now) {
+    const last = before.get(name);
+    if (last === undefined) continue;
+    const use = {
+      receivedBps: perSecond(last.receivedBytes, counters.receivedBytes, elapsedS) * 8,
+      sentBps: perSecond(last.sentBytes, counters.sentBytes, elapsedS) * 8,
+      receiveDropsPerS: perSecond(last.receiveDrops, counters.receiveDrops, elapsedS),
+      sendDropsPerS: perSecond(last.sendDrops, counters.sendDrops, elapsedS),
+    };
+    interfaces.set(name, use);
+    if (counted.has(name)) ingressBps += use.receivedBps;
+  }
+  return { ingressBps, interfaces };
 }

@@ -1,32 +1,65 @@
 import { existsSync } from 'node:fs';
 import type { Log } from '../lib/log.js';
 import { ProcFile, unreadable } from './proc-file.js';
+import type { Pressure } from './sample.js';
 
-/** Pressure stall information, Documentation/accounting/psi.rst. */
+/** Shares 0-1 of the last ten seconds. */
+export interface HostPressure extends Pressure {
+  /** In which every task that wanted to run waited for memory, or a disk. */
+  readonly memoryFull: number;
+  readonly ioFull: number;
+}
+
+export const NO_PRESSURE: HostPressure = { cpu: 0, memory: 0, io: 0, memoryFull: 0, ioFull: 0 };
+
+const RESOURCES = ['cpu', 'memory', 'io'] as const;
+
+/** Pressure stall information of the host, Documentation/accounting/psi.rst. */
 export class PressureCollector {
-  readonly #file: ProcFile | undefined;
+  readonly #files: readonly (ProcFile | undefined)[];
 
   constructor(procRoot: string, log: Log) {
-    const path = `${procRoot}/pressure/cpu`;
-    if (existsSync(path)) this.#file = new ProcFile(path);
-    else
-      log.info({ path }, 'this kernel has no pressure information (CONFIG_PSI, psi=1): CPU pressure reads 0');
+    const folder = `${procRoot}/pressure`;
+    this.#files = RESOURCES.map((name) => `${folder}/${name}`).map((path) =>
+      existsSync(path) ? new ProcFile(path) : undefined,
+    );
+    if (this.#files.every((file) => file === undefined))
+      log.info(
+        { path: folder },
+        'this kernel has no pressure information (CONFIG_PSI, psi=1): pressure reads 0',
+      );
   }
 
-  /** Share 0-1 of the last ten seconds in which some task waited for a CPU. */
-  collect(): number {
-    return this.#file === undefined ? 0 : parsePressure(this.#file.read(), this.#file.path);
+  collect(): HostPressure {
+    const [cpu, memory, io] = this.#files.map((file) =>
+      file === undefined ? NOTHING : parsePressure(file.read(), file.path),
+    ) as [Stall, Stall, Stall];
+    return { cpu: cpu.some, memory: memory.some, io: io.some, memoryFull: memory.full, ioFull: io.full };
   }
 
   close(): void {
-    this.#file?.close();
+    for (const file of this.#files) file?.close();
   }
 }
 
-export function parsePressure(text: string, file = 'pressure/cpu'): number {
+export interface Stall {
+  /** Share 0-1 of the last ten seconds in which some task waited. */
+  readonly some: number;
+  /** ... in which all that wanted to run did; 0 for the CPU on kernels before 5.13. */
+  readonly full: number;
+}
+
+const NOTHING: Stall = { some: 0, full: 0 };
+
+export function parsePressure(text: string, file = 'pressure/cpu'): Stall {
   const lines = text.split('\n');
   const index = lines.findIndex((line) => line.startsWith('some '));
-  const match = /^some avg10=(\d+\.\d+) /.exec(lines[index] ?? '');
-  if (match === null) throw unreadable(file, index + 1, 'some avg10', lines[index] ?? text);
-  return Math.min(1, Number(match[1]) / 100);
+  const some = averageOf(lines[index]);
+  if (some === undefined) throw unreadable(file, index + 1, 'some avg10', lines[index] ?? text);
+  return { some, full: averageOf(lines.find((line) => line.startsWith('full '))) ?? 0 };
+}
+
+function averageOf(line: string | undefined): number | undefined {
+  const match = /^(?:some|full) avg10=(\d+\.\d+) /.exec(line ?? '');
+  return match === null ? undefined : Math.min(1, Number(match[1]) / 100);
 }

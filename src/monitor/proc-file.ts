@@ -63,3 +63,19 @@ export function numberIn(file: string, line: number, item: string, text: string 
   if (text === undefined || !/^\d+(\.\d+)?$/.test(text)) throw unreadable(file, line, item, text ?? '');
   return Number(text);
 }
+
+/** The value of a line "item value"; `absent` for a text without it. */
+export function counterIn(text: string, item: string, file: string, absent?: number): number {
+  const start = text.startsWith(`${item} `) ? 0 : text.indexOf(`\n${item} `) + 1;
+  if (start === 0 && !text.startsWith(`${item} `)) {
+    if (absent !== undefined) return absent;
+    throw unreadable(file, 0, item, '');
+  }
+  const end = text.indexOf('\n', start);
+  return numberIn(file, 0, item, text.slice(start + item.length + 1, end < 0 ? text.length : end));
+}
+
+/** What a counter gained a second. One that went back was begun anew or wrapped: what it gained is not known, and counts 0. */
+export function perSecond(before: number, now: number, elapsedS: number): number {
+  return elapsedS > 0 ? Math.max(0, now - before) / elapsedS : 0;
+}

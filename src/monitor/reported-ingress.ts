@@ -10,6 +10,7 @@ const MAX_STREAMS = 10_000;
 export class IngressReports {
   readonly #nowMs: () => number;
   readonly #byStream = new Map<string, IngressReport>();
+  readonly #byReservation = new Map<string, Map<string, IngressReport>>();
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -24,7 +25,7 @@ export class IngressReports {
     for (const report of reports) {
       const known = this.#byStream.get(report.stream);
       // Reports may overtake each other on the way.
-      if (known === undefined || known.atMs <= report.atMs) this.#byStream.set(report.stream, report);
+      if (known === undefined || known.atMs <= report.atMs) this.#put(report, known);
     }
   }
 
@@ -43,8 +44,33 @@ export class IngressReports {
     return { bps, queueLength };
   }
 
+  /** Of the streams that say they are this reservation's; NaN when none does. */
+  bpsOf(reservationId: string | undefined): number {
+    let bps = Number.NaN;
+    if (reservationId === undefined) return bps;
+    const oldest = this.#nowMs() - STALE_MS;
+    for (const report of this.#byReservation.get(reservationId)?.values() ?? [])
+      if (report.atMs >= oldest) bps = (Number.isNaN(bps) ? 0 : bps) + report.bitrateBps;
+    return bps;
+  }
+
   #dropStale(): void {
     const oldest = this.#nowMs() - STALE_MS;
-    for (const [stream, { atMs }] of this.#byStream) if (atMs < oldest) this.#byStream.delete(stream);
+    for (const report of this.#byStream.values()) if (report.atMs < oldest) this.#remove(report);
+  }
+
+  #put(report: IngressReport, known: IngressReport | undefined): void {
+    if (known !== undefined) this.#remove(known);
+    this.#byStream.set(report.stream, report);
+    if (report.reservationId === '') return;
+    const streams = this.#byReservation.get(report.reservationId) ?? new Map<string, IngressReport>();
+    this.#byReservation.set(report.reservationId, streams.set(report.stream, report));
+  }
+
+  #remove({ stream, reservationId }: IngressReport): void {
+    this.#byStream.delete(stream);
+    const streams = this.#byReservation.get(reservationId);
+    streams?.delete(stream);
+    if (streams?.size === 0) this.#byReservation.delete(reservationId);
   }
 }

@@ -5,7 +5,7 @@ export class Ticker {
   ticks = 0;
   /** Ticks that fell due while an earlier one was late. */
   missed = 0;
-  readonly #intervalMs: number;
+  #intervalMs: number;
   readonly #clock: Clock;
   readonly #onTick: () => void;
   #timer: NodeJS.Timeout | undefined;
@@ -25,12 +25,26 @@ export class Ticker {
     this.#arm();
   }
 
+  /** The beat goes on from the last tick, so that a change neither drops one nor adds one. */
+  setInterval(intervalMs: number): void {
+    if (intervalMs === this.#intervalMs) return;
+    this.#startMs += (this.#next - 1) * this.#intervalMs;
+    this.#next = 1;
+    this.#intervalMs = intervalMs;
+    if (this.#timer === undefined) return;
+    // Of a shorter beat several may be past already: those were not owed, and are not missed.
+    const sinceMs = this.#clock.monotonicMs() - this.#startMs;
+    this.#next = Math.max(1, Math.floor(sinceMs / intervalMs));
+    this.#arm();
+  }
+
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
   #arm(): void {
+    clearTimeout(this.#timer);
     const dueMs = this.#startMs + this.#next * this.#intervalMs;
     // Timers fire at whole milliseconds, rounded down: never ask for less than what is left.
     this.#timer = setTimeout(() => this.#fire(), Math.max(0, Math.ceil(dueMs - this.#clock.monotonicMs())));

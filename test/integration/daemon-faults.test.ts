@@ -299,8 +299,9 @@ describe('the configuration', { timeout: 30_000 }, () => {
     expect(refused).toMatchObject({ code: 'NO_CAPACITY' });
     expect((refused as { message: string }).message).toContain('1 channel of at most 1');
     child.kill('SIGKILL');
-    const waiting = await reload(`${good}\n[monitor]\ninterval_ms = 500\n`, 'wait for a restart');
-    expect(waiting).toContain('"sections":["monitor"]');
+    const pace = '[monitor]\ninterval_ms = 500\n';
+    const waiting = await reload(`${good}\n${pace}[history]\nflush_ms = 4000\n`, 'wait for a restart');
+    expect(waiting).toContain('"sections":["history"]');
   });
 
   it.each([

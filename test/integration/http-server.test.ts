@@ -10,6 +10,7 @@ import type { StatusView } from '../../src/http/status.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { silentLog } from '../../src/lib/log.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
+import { hostDetail } from '../support/host-detail.js';
 import { MemoryControl, SIGNATURE } from '../support/memory-control.js';
 
 const ROOT = { uid: 0, gid: 0, pid: 1 };
@@ -207,6 +208,38 @@ describe('metrics', () => {
           ],
           raised: { 1: 3, 2: 1 },
         }),
+        sample: () => ({
+          detail: {
+            ...hostDetail,
+            cpus: new Map([[3, { busy: 0.5, user: 0.25, system: 0.125, steal: 0, iowait: 0 }]]),
+            disks: new Map([['vda', { readBytesPerS: 512, writtenBytesPerS: 0, busy: 0.5, queue: 2 }]]),
+            gpus: [
+              {
+                name: 'Stand-in',
+                busy: 0.75,
+                memoryUsedBytes: 1,
+                memoryTotalBytes: 2,
+                encoderBusy: Number.NaN,
+                decoderBusy: 0,
+              },
+            ],
+          },
+        }),
+        monitorMetrics: () => ({
+          droppedDatagrams: 9,
+          collectors: [
+            {
+              name: 'disk',
+              successes: 5,
+              failures: 2,
+              timeouts: 1,
+              skipped: 1,
+              lastMs: 4,
+              totalMs: 30,
+              failing: 'x',
+            },
+          ],
+        }),
       },
       '0.1.0',
     );
@@ -241,6 +274,15 @@ describe('metrics', () => {
       'corecast_repaired_threads_total 3',
       'corecast_model_steps_total{step="promoted"} 1',
       'corecast_monitor_missed_ticks_total 1',
+      'corecast_collector_success{collector="disk"} 0',
+      'corecast_collector_duration_seconds{collector="disk"} 0.004',
+      'corecast_collector_seconds_total{collector="disk"} 0.03',
+      'corecast_collector_failures_total{collector="disk"} 2',
+      'corecast_collector_timeouts_total{collector="disk"} 1',
+      'corecast_channels_dropped_datagrams_total 9',
+      'corecast_host_cpu_ratio{cpu="3",mode="user"} 0.25',
+      'corecast_host_disk_busy_ratio{disk="vda"} 0.5',
+      'corecast_gpu_busy_ratio{gpu="0",name="Stand-in",engine="compute"} 0.75',
       'corecast_history_dropped_samples_total 5',
       'corecast_model_info{id="m1",origin="baseline"} 1',
       'corecast_model_trained_timestamp_seconds 1700000000',
@@ -252,6 +294,7 @@ describe('metrics', () => {
     }
     expect(text).not.toMatch(/^corecast_host_busy_ratio \d/m);
     expect(text).not.toContain('horizon="0-10"');
+    expect(text).not.toContain('engine="encoder"');
     const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]);
     expect(names.filter((name) => !name?.startsWith('corecast_'))).toEqual([]);
   });

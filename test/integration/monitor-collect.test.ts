@@ -1,4 +1,4 @@
-import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { createMonitor, type RunningMonitor } from '../../src/monitor/monitor.js';
@@ -12,12 +12,22 @@ const UDP_HEAD =
 const files = {
   'proc/loadavg': '0.50 0.40 0.30 1/100 99\n',
   'proc/meminfo': 'MemTotal:  1000 kB\nMemAvailable:  250 kB\n',
+  'proc/vmstat': 'pgmajfault 10\npswpin 0\npswpout 0\n',
   'proc/diskstats': ' 253 0 vda 8 0 64 1 2 0 16 1 0 100 9\n',
-  'proc/net/dev': 'a\nb\n eth0: 1000 1 0 0 0 0 0 0 2000 1\n',
+  'proc/net/dev': 'a\nb\n eth0: 1000 1 0 0 0 0 0 0 2000 1 0 0 0 0 0 0\n',
   'proc/net/udp': UDP_HEAD,
   'proc/pressure/cpu': 'some avg10=12.50 avg60=0.00 avg300=0.00 total=1\n',
+  'proc/pressure/memory':
+    'some avg10=1.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=1\n',
+  'proc/pressure/io':
+    'some avg10=2.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=1.50 avg60=0.00 avg300=0.00 total=1\n',
   'proc/7/io': 'rchar: 1000\nwchar: 0\n',
   'proc/7/fd/none': '',
+  'proc/7/cgroup': '0::/channels/seven\n',
+  'sys/fs/cgroup/channels/seven/cpu.pressure': 'some avg10=50.00 avg60=0.00 avg300=0.00 total=1\n',
+  'sys/fs/cgroup/channels/seven/memory.pressure': 'some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n',
+  'sys/fs/cgroup/channels/seven/io.pressure': 'some avg10=25.00 avg60=0.00 avg300=0.00 total=1\n',
+  'sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq': '2400000\n',
   'sys/block/vda/size': '1\n',
   'sys/class/net/eth0/device/vendor': '1\n',
 };
@@ -40,6 +50,7 @@ function monitorOf(without: readonly string[] = []) {
     queued: () => 2,
     reserved: () => 0.75,
     reportedIngress: () => ({ bps: 5_000, queueLength: 40 }),
+    reportedIngressOf: (pid: number) => (pid === 8 ? 3_000 : Number.NaN),
   };
   const monitor: RunningMonitor = createMonitor({
     sampler,
@@ -49,6 +60,7 @@ function monitorOf(without: readonly string[] = []) {
     schedulable: () => [0, 1],
     gauges,
     intervalMs: 1,
+    threadsPerTick: 123,
     log,
   });
   cleanups.push(() => void monitor.stop(), tree.remove);
@@ -80,7 +92,8 @@ test('one tick puts all collectors and gauges together', async () => {
     processes: [{ pid: 7, userSeconds: 1.5, rssBytes: 8192, threads: 2 }],
   };
   write('proc/diskstats', ' 253 0 vda 8 0 64 1 2 0 16 1 0 600 9\n');
-  write('proc/net/dev', 'a\nb\n eth0: 2000 1 0 0 0 0 0 0 2000 1\n');
+  write('proc/net/dev', 'a\nb\n eth0: 2000 1 0 4 0 0 0 0 2000 1 0 0 0 0 0 0\n');
+  write('proc/vmstat', 'pgmajfault 15\npswpin 0\npswpout 0\n');
   write('proc/7/io', 'rchar: 3500\nwchar: 0\n');
   const sample = await next();
   expect(sample).toMatchObject({
@@ -108,7 +121,19 @@ test('one tick puts all collectors and gauges together', async () => {
     rssBytes: 8192,
     threads: 2,
     ingressBps: 20_000,
+    pressure: { cpu: 0.5, memory: 0, io: 0.25 },
   });
+  expect(sample.detail).toMatchObject({
+    load: { load5m: 0.4, load15m: 0.3, runnable: 1 },
+    paging: { majorFaultsPerS: 5 },
+    pressure: { cpu: 0.125, memory: 0.01, io: 0.02, memoryFull: 0.005, ioFull: 0.015 },
+    gpus: [],
+  });
+  expect(sample.detail.cpus.get(1)).toMatchObject({ busy: 0.5, user: 0.5, system: 0 });
+  expect(sample.detail.frequencyHz).toEqual(new Map([[1, 2.4e9]]));
+  expect(sample.detail.disks.get('vda')).toMatchObject({ busy: 0.5, readBytesPerS: 0 });
+  expect(sample.detail.interfaces.get('eth0')).toMatchObject({ receivedBps: 8_000, receiveDropsPerS: 4 });
+  expect(sampler.maxThreads.every((threads) => threads === 123)).toBe(true);
   expect(monitor.latest()).toBe(sample);
   expect(monitor.window()).toHaveLength(1);
   monitor.untrack(7);
@@ -121,6 +146,7 @@ for (const [name, file] of Object.entries({
   disk: 'proc/diskstats',
   network: 'proc/net/dev',
   pressure: 'proc/pressure/cpu',
+  paging: 'proc/vmstat',
 }))
   test(`the ${name} collector fails alone: its last value stands, the failure is counted and said once`, async () => {
     const { monitor, sampler, log, next, write } = monitorOf();
@@ -161,13 +187,14 @@ test('when the sampler fails, CPUs and processes keep their last values and the 
   expect(sample.load1m).toBe(0.5);
   const failing = monitor.metrics().collectors.filter((metric) => metric.failures > 0);
   expect(failing.map(({ name, failing: why }) => [name, why])).toEqual([
+    ['sampler', 'read: EIO'],
     ['cpu', 'read: EIO'],
     ['processes', 'read: EIO'],
   ]);
 });
 
 test('a kernel without pressure information reads 0, and that is said once', async () => {
-  const { monitor, log, next } = monitorOf(['proc/pressure/cpu']);
+  const { monitor, log, next } = monitorOf(['proc/pressure/cpu', 'proc/pressure/memory', 'proc/pressure/io']);
   monitor.start();
   expect((await next()).state.cpuPressure).toBe(0);
   await next();
@@ -227,8 +254,8 @@ test('the work of a background process is no load: it yields to everything else'
       { pid: 9, userSeconds: second * 0.6, threads: 1 },
     ],
     threads: [
-      { pid: 7, tid: 7, cpu: 0, cpuSeconds: second * 0.2 },
-      { pid: 9, tid: 9, cpu: 0, cpuSeconds: second * 0.6 },
+      { pid: 7, tid: 7, cpu: 0, ranSeconds: 0.2 },
+      { pid: 9, tid: 9, cpu: 0, ranSeconds: 0.6 },
     ],
   });
   sampler.rows = at(1);
@@ -253,4 +280,73 @@ test('the work of a background process is no load: it yields to everything else'
   monitor.background({ pid: 11, startTicks: 0 });
   sampler.rows = at(5);
   expect((await next()).state.busy).toBeCloseTo(0.6);
+});
+
+test('what an ingest server reports stands in where the kernel does not tell', async () => {
+  const { monitor, sampler, next } = monitorOf();
+  sampler.rows = { processes: [{ pid: 7 }, { pid: 8 }] };
+  monitor.track(7, 70);
+  monitor.track(8, 80);
+  monitor.start();
+  const sample = await next();
+  expect(sample.processes.get(7)!.ingressBps).toBe(0);
+  expect(sample.processes.get(8)!.ingressBps).toBe(3_000);
+});
+
+test('a process is watched closely as it starts and when something is amiss, for ten seconds a minute at most', async () => {
+  const { monitor, sampler, next } = monitorOf();
+  sampler.rows = { processes: [{ pid: 7 }] };
+  monitor.track(7, 70);
+  monitor.start();
+  const seconds = async (count: number) => {
+    for (let i = 0; i < count; i++) await next();
+  };
+  await seconds(9);
+  expect([...sampler.closely]).toEqual([7]);
+  await seconds(1);
+  expect([...sampler.closely]).toEqual([]);
+  monitor.attend(7);
+  expect([...sampler.closely]).toEqual([]);
+  await seconds(50);
+  monitor.attend(7);
+  expect([...sampler.closely]).toEqual([7]);
+  monitor.untrack(7);
+  monitor.track(7, 71);
+  expect([...sampler.closely]).toEqual([7]);
+});
+
+test('a cgroup that goes away takes its pressure with it, and comes back with the process in another', async () => {
+  const { monitor, sampler, next, root, write } = monitorOf();
+  sampler.rows = { processes: [{ pid: 7 }] };
+  monitor.track(7, 70);
+  monitor.start();
+  expect((await next()).processes.get(7)!.pressure).toMatchObject({ cpu: 0.5 });
+  rmSync(join(root, 'sys/fs/cgroup/channels'), { recursive: true });
+  write('proc/7/cgroup', '0::/\n');
+  for (let i = 0; i < 60; i++) await next();
+  expect(monitor.latest()!.processes.get(7)!.pressure).toBeUndefined();
+  expect(monitor.metrics().collectors.every(({ failures }) => failures === 0)).toBe(true);
+});
+
+test('CPUs that go offline lose their frequency; others come in turn', async () => {
+  const { monitor, sampler, next, root } = monitorOf();
+  const cpus = Array.from({ length: 20 }, (_, cpu) => ({ cpu }));
+  for (const { cpu } of cpus) {
+    const folder = join(root, `sys/devices/system/cpu/cpu${cpu}/cpufreq`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'scaling_cur_freq'), `${1000 + cpu}\n`);
+  }
+  const at = (second: number, present = cpus) => ({
+    cpus: present.map(({ cpu }) => ({ cpu, user: second })),
+  });
+  sampler.rows = at(0);
+  monitor.start();
+  for (let second = 1; second <= 4; second++) {
+    sampler.rows = at(second);
+    await next();
+  }
+  expect(monitor.latest()!.detail.frequencyHz.size).toBe(20);
+  expect(monitor.latest()!.detail.frequencyHz.get(19)).toBe(1_019_000);
+  sampler.rows = at(5, cpus.slice(0, 4));
+  expect([...(await next()).detail.frequencyHz.keys()].sort((a, b) => a - b)).toEqual([0, 1, 2, 3]);
 });

@@ -1,18 +1,21 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import os from 'node:os';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import { hostAddon } from '../../src/lib/native.js';
-import { DATAGRAM_CHARGE_BYTES } from '../../src/monitor/ingress.js';
 import { readInventory } from '../../src/monitor/inventory.js';
 import { createMonitor, type RunningMonitor } from '../../src/monitor/monitor.js';
 import type { HostSample } from '../../src/monitor/sample.js';
+import { DATAGRAM_CHARGE_BYTES } from '../../src/monitor/socket-tables.js';
 
 function realMonitor(intervalMs: number): RunningMonitor {
   return createMonitor({
     sampler: hostAddon().openSampler('/proc'),
+    tcp: tcpReader(),
+    gpu: hostAddon().openGpuReader('no-such-library.so'),
     procRoot: '/proc',
     sysRoot: '/sys',
     clock: systemClock,
@@ -25,6 +28,14 @@ function realMonitor(intervalMs: number): RunningMonitor {
     },
     intervalMs,
   });
+}
+
+function tcpReader() {
+  try {
+    return hostAddon().openTcpReader();
+  } catch {
+    return undefined;
+  }
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -47,10 +58,21 @@ test('this host: every collector works and every number is one', async () => {
   await monitor.stop();
   expect(ticks + missedTicks).toBeGreaterThanOrEqual(5);
   expect(collectors.map(({ name, failing }) => [name, failing])).toEqual(
-    ['cpu', 'load', 'memory', 'disk', 'network', 'pressure', 'ingress', 'processes'].map((name) => [
-      name,
-      '',
-    ]),
+    [
+      'sampler',
+      'cpu',
+      'load',
+      'memory',
+      'paging',
+      'disk',
+      'network',
+      'pressure',
+      'frequency',
+      'gpu',
+      'ingress',
+      'channel_pressure',
+      'processes',
+    ].map((name) => [name, '']),
   );
   expect(sample.busyByCpu.size).toBe(os.cpus().length);
   for (const [key, value] of Object.entries(sample.state)) expect(value, key).toBeGreaterThanOrEqual(0);
@@ -163,6 +185,77 @@ test('datagrams that wait at a tracked process’ UDP socket are counted, and it
   expect(sample.state.queueLength).toBeGreaterThanOrEqual(10);
   expect(sample.state.queueLength).toBeLessThanOrEqual(40);
   expect(sample.processes.get(pid)!.ingressBps).toBeNaN();
+  expect(sample.processes.get(pid)!.sockets.datagrams).toBe(sample.state.queueLength);
+});
+
+test('a process that receives a known rate by TCP has that ingress, and what it leaves unread is counted', async (ctx) => {
+  if (tcpReader() === undefined) return ctx.skip('needs sock_diag in the kernel');
+  const script = `
+    const { createServer } = require('node:net');
+    const server = createServer((socket) => {
+      socket.resume();
+      // Then nothing is read any more.
+      process.stdin.once('data', () => socket.pause());
+    });
+    server.listen(0, '127.0.0.1', () => process.stdout.write(String(server.address().port) + '\\n'));`;
+  const receiver = spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [port] = await once(receiver.stdout, 'data');
+  const sender = connect(Number(String(port)), '127.0.0.1');
+  await once(sender, 'connect');
+  const pid = receiver.pid!;
+  const monitor = realMonitor(200);
+  monitor.track(pid, hostAddon().startTicks(pid));
+  monitor.start();
+  const startMs = systemClock.monotonicMs();
+  let written = 0;
+  const writing = setInterval(() => {
+    written += 20_000;
+    sender.write(Buffer.alloc(20_000));
+  }, 20);
+  const rates: number[] = [];
+  monitor.onTick((sample) => rates.push(sample.processes.get(pid)!.ingressBps));
+  await sleep(2_600);
+  const bps = (written * 8) / ((systemClock.monotonicMs() - startMs) / 1000);
+  receiver.stdin.write('\n');
+  let waiting = 0;
+  for (let i = 0; i < 30 && waiting < 20_000; i++) {
+    await sleep(200);
+    waiting = monitor.latest()!.processes.get(pid)!.sockets.bytes;
+  }
+  clearInterval(writing);
+  await monitor.stop();
+  sender.destroy();
+  receiver.kill('SIGKILL');
+  await once(receiver, 'close');
+  const seen = rates.filter((rate) => rate > 0);
+  const mean = seen.reduce((sum, rate) => sum + rate, 0) / seen.length;
+  expect(mean).toBeGreaterThan(bps * 0.6);
+  expect(mean).toBeLessThan(bps * 1.4);
+  expect(waiting).toBeGreaterThanOrEqual(20_000);
+});
+
+test('threads have their own times, switches and masks', async () => {
+  const busy = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
+  const pid = busy.pid!;
+  const monitor = realMonitor(200);
+  const cpus = hostAddon().getThreadAffinity(0);
+  hostAddon().setProcessAffinity(pid, [cpus[0]!]);
+  monitor.track(pid, hostAddon().startTicks(pid));
+  monitor.start();
+  await sleep(1_100);
+  const sample = monitor.latest()!.processes.get(pid)!;
+  const threads = monitor.threads(pid);
+  await monitor.stop();
+  busy.kill('SIGKILL');
+  await once(busy, 'close');
+  expect(threads).toHaveLength(sample.threads);
+  const main = threads.find(({ tid }) => tid === pid)!;
+  expect(main).toMatchObject({ cpu: cpus[0], maskCpus: 1 });
+  expect(main.cores).toBe(sample.busiestThreadCores);
+  expect(main.cores).toBeGreaterThan(0.1);
+  expect(main.switches).toBeGreaterThan(0);
+  expect(main.waitSeconds).toBeGreaterThanOrEqual(0);
+  expect(sample.widestMask).toBe(1);
 });
 
 test('the inventory names this host, and what takes too long is left out with a note', async () => {

@@ -102,9 +102,28 @@ describe('sampler on a recorded /proc', () => {
     expect(row).toMatchObject({ runSeconds: 4.5, minorFaults: 11, majorFaults: 13 });
     expect(row!.waitSeconds).toBeCloseTo(0.3, 12);
     expect(row!.rssBytes % 3).toBe(0);
+    expect(row).toMatchObject({ switches: 18, widestMask: -1, threadsRead: 1 });
     expect(threadRows(sample).sort((a, b) => a.tid - b.tid)).toEqual([
-      { pid: 42, tid: 42, cpu: 7, cpuSeconds: 3 },
-      { pid: 42, tid: 43, cpu: 1500, cpuSeconds: 1.5 },
+      {
+        pid: 42,
+        tid: 42,
+        cpu: 7,
+        cpuSeconds: 3,
+        ranSeconds: 3,
+        waitSeconds: 0.25,
+        switches: 9,
+        maskCpus: -1,
+      },
+      {
+        pid: 42,
+        tid: 43,
+        cpu: 1500,
+        cpuSeconds: 1.5,
+        ranSeconds: 1.5,
+        waitSeconds: 0.05,
+        switches: 9,
+        maskCpus: -1,
+      },
     ]);
     sampler.close();
   });
@@ -114,11 +133,11 @@ describe('sampler on a recorded /proc', () => {
     thread(42, 42, '1000000000 0 1\n', { cpu: 3 });
     const sampler = host.openSampler(root);
     sampler.add(42, 777);
-    expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 3, cpuSeconds: 1 }]);
+    expect(threadRows(sampler.sample())).toMatchObject([{ cpu: 3, cpuSeconds: 1 }]);
     thread(42, 42, '1009000000 0 2\n', { cpu: 5 });
-    expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 3, cpuSeconds: 1.009 }]);
+    expect(threadRows(sampler.sample())).toMatchObject([{ cpu: 3, cpuSeconds: 1.009 }]);
     thread(42, 42, '1010000000 0 3\n', { cpu: 5 });
-    expect(threadRows(sampler.sample())).toEqual([{ pid: 42, tid: 42, cpu: 5, cpuSeconds: 1.01 }]);
+    expect(threadRows(sampler.sample())).toMatchObject([{ cpu: 5, cpuSeconds: 1.01 }]);
     sampler.close();
   });
 
@@ -177,11 +196,67 @@ describe('sampler on a recorded /proc', () => {
     const before = processRows(sampler.sample());
     for (const text of ['', '42', '42 (ffm', '42 (ffmpeg)', '42 (ffmpeg) S 1 2 3']) {
       write('42/stat', text);
-      expect(processRows(sampler.sample())).toEqual(before);
+      const [row] = processRows(sampler.sample());
+      expect(row).toEqual(before[0]);
       const other = host.openSampler(root);
       expect(() => other.add(42, 777)).toThrow(expect.objectContaining({ code: 'ENODATA' }));
       other.close();
     }
+    sampler.close();
+  });
+
+  it('reads threads in turn, those of closely watched and new processes at once', () => {
+    for (const pid of [40, 41, 42, 43]) {
+      write(`${pid}/stat`, statLine(pid, { threads: 2 }));
+      for (const tid of [pid, pid + 1000]) thread(pid, tid, '1000000000 0 1\n', { threads: 2 });
+    }
+    const sampler = host.openSampler(root);
+    for (const pid of [40, 41, 42]) sampler.add(pid, 777);
+    const read = (maxThreads: number) => {
+      const sample = sampler.sample(maxThreads);
+      const pids = threadRows(sample).map(({ pid }) => pid);
+      const marked = processRows(sample).filter(({ threadsRead }) => threadsRead === 1);
+      expect(new Set(marked.map(({ pid }) => pid))).toEqual(new Set(pids));
+      expect(sample.processCount).toBeGreaterThanOrEqual(3);
+      return [...new Set(pids)];
+    };
+    expect(read(2)).toEqual([40, 41, 42]);
+    expect([read(2), read(2), read(2), read(2)]).toEqual([[40], [41], [42], [40]]);
+    // A process with more threads than that has its turn, too; none is read twice in a call.
+    expect([read(1), read(0), read(4), read(100)]).toEqual([[41], [42], [40, 41], [42, 40, 41]]);
+    sampler.watchClosely(42, true);
+    sampler.watchClosely(9999, true);
+    expect([read(2), read(2), read(2)]).toEqual([
+      [42, 40],
+      [42, 41],
+      [42, 40],
+    ]);
+    sampler.watchClosely(42, false);
+    sampler.add(43, 777);
+    expect(read(2)).toEqual([43, 41]);
+    sampler.remove(42);
+    expect([read(2), read(2)]).toEqual([[43], [40]]);
+    sampler.close();
+  });
+
+  it('tells what a thread ran since its last row, and keeps in the sums what ended threads did', () => {
+    write('42/stat', statLine(42, { threads: 2 }));
+    thread(42, 42, '1000000000 100000000 5\n', { threads: 2 });
+    thread(42, 43, '2000000000 200000000 7\n', { threads: 2 });
+    const sampler = host.openSampler(root);
+    sampler.add(42, 777);
+    sampler.sample();
+    thread(42, 42, '1500000000 100000000 6\n', { threads: 2 });
+    const second = sampler.sample();
+    expect(threadRows(second).find(({ tid }) => tid === 42)).toMatchObject({
+      cpuSeconds: 1.5,
+      ranSeconds: 0.5,
+    });
+    expect(threadRows(second).find(({ tid }) => tid === 43)).toMatchObject({ cpuSeconds: 2, ranSeconds: 0 });
+    expect(processRows(second)[0]).toMatchObject({ runSeconds: 3.5, switches: 13 });
+    // A counter that goes back is no time.
+    thread(42, 42, '1400000000 100000000 6\n', { threads: 2 });
+    expect(threadRows(sampler.sample()).find(({ tid }) => tid === 42)).toMatchObject({ ranSeconds: 0 });
     sampler.close();
   });
 

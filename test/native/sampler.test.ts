@@ -121,7 +121,7 @@ describe('sampler on /proc', () => {
     const sample = sampler.sample();
     const [gone] = processRows(sample);
     expect(alive!.alive).toBe(1);
-    expect(gone).toEqual({ ...alive, alive: 0 });
+    expect(gone).toEqual({ ...alive, alive: 0, threadsRead: 0 });
     expect(sample.threadCount).toBe(0);
     sampler.remove(child.pid!);
     expect(sampler.sample().processCount).toBe(0);
@@ -156,6 +156,25 @@ describe('sampler on /proc', () => {
       expect(Math.abs(rows[i]!.user - (user + nice) / hz)).toBeLessThan(0.5);
       expect(Math.abs(rows[i]!.system - system / hz)).toBeLessThan(0.5);
     }
+  });
+
+  it('knows how often threads were switched in and the CPUs they may use', async () => {
+    const child = startNode('setInterval(() => {}, 10); console.log("beats")');
+    await nextLine(child);
+    const cpus = host.getThreadAffinity(0);
+    host.setProcessAffinity(child.pid!, [cpus[0]!]);
+    const sampler = host.openSampler('/proc');
+    sampler.add(child.pid!, host.startTicks(child.pid!));
+    const [before] = processRows(sampler.sample());
+    expect(before!.widestMask).toBe(1);
+    // Thirty beats: each is a switch.
+    await until(() => processRows(sampler.sample())[0]!.switches >= before!.switches + 30, '30 switches');
+    host.setThreadAffinity(child.pid!, cpus);
+    const sample = sampler.sample();
+    expect(processRows(sample)[0]!.widestMask).toBe(cpus.length);
+    const masks = threadRows(sample).map(({ tid, maskCpus }) => [tid === child.pid, maskCpus]);
+    for (const [isMain, maskCpus] of masks) expect(maskCpus).toBe(isMain ? cpus.length : 1);
+    sampler.close();
   });
 
   it('reuses its arrays from tick to tick', () => {
@@ -208,8 +227,8 @@ describe('sampler on /proc', () => {
       for (let i = 0; i < 3; i++) sample = sampler.sample();
       const held = readdirSync('/proc/self/fd').length - before;
       const tids = pids.flatMap((pid) => readdirSync('/proc/' + pid + '/task').map(Number));
-      const seen = Array.from({ length: sample.threadCount }, (_, i) => sample.threads[4 * i + 1]);
-      const run = Array.from({ length: sample.threadCount }, (_, i) => sample.threads[4 * i + 3]);
+      const seen = Array.from({ length: sample.threadCount }, (_, i) => sample.threads[8 * i + 1]);
+      const run = Array.from({ length: sample.threadCount }, (_, i) => sample.threads[8 * i + 3]);
       console.log(JSON.stringify({ held, tids, seen, burned: run.reduce((a, b) => a + b) }));`;
     const child = start('prlimit', ['--nofile=64:64', process.execPath, '-e', script]);
     const { held, tids, seen, burned } = JSON.parse(await nextLine(child));

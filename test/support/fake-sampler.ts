@@ -19,7 +19,10 @@ export function procSample({ processes = [], threads = [], cpus = [] }: Rows): P
   const flat = (columns: readonly string[], rows: readonly Record<string, number | undefined>[]) =>
     Float64Array.from(rows.flatMap((row) => columns.map((column) => row[column] ?? 0)));
   return {
-    processes: flat(PROCESS_COLUMNS, processes),
+    processes: flat(
+      PROCESS_COLUMNS,
+      processes.map((row) => ({ threadsRead: 1, ...row })),
+    ),
     processCount: processes.length,
     threads: flat(THREAD_COLUMNS, threads),
     threadCount: threads.length,
@@ -32,6 +35,9 @@ export function procSample({ processes = [], threads = [], cpus = [] }: Rows): P
 export class FakeSampler implements ProcSampler {
   rows: Rows | Error = {};
   readonly added = new Map<number, number>();
+  readonly closely = new Set<number>();
+  /** As each call gave them. */
+  readonly maxThreads: (number | undefined)[] = [];
   closed = false;
 
   add(pid: number, startTicks: number): void {
@@ -44,7 +50,13 @@ export class FakeSampler implements ProcSampler {
     this.added.delete(pid);
   }
 
-  sample(): ProcSample {
+  watchClosely(pid: number, closely: boolean): void {
+    if (closely) this.closely.add(pid);
+    else this.closely.delete(pid);
+  }
+
+  sample(maxThreads?: number): ProcSample {
+    this.maxThreads.push(maxThreads);
     if (this.rows instanceof Error) throw this.rows;
     return procSample(this.rows);
   }

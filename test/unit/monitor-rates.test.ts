@@ -9,7 +9,8 @@ import { hostState } from '../support/history.js';
 
 function cpuShares(collector: CpuCollector, cpus: Rows['cpus'] & object) {
   const sample = procSample({ cpus });
-  return Object.fromEntries(collector.collect(sample.cpus, sample.cpuCount));
+  const use = collector.collect(sample.cpus, sample.cpuCount);
+  return Object.fromEntries([...use].map(([cpu, { busy }]) => [cpu, busy]));
 }
 
 test('busy is everything but idle and iowait, steal and interrupts too', () => {
@@ -17,6 +18,17 @@ test('busy is everything but idle and iowait, steal and interrupts too', () => {
   expect(cpuShares(collector, [{ cpu: 0, user: 5, idle: 5 }])).toEqual({});
   const later = [{ cpu: 0, user: 5.1, system: 0.1, irq: 0.1, steal: 0.1, idle: 5.4, iowait: 0.2 }];
   expect(cpuShares(collector, later)[0]).toBeCloseTo(0.4, 10);
+});
+
+test('what a CPU did is split by mode', () => {
+  const collector = new CpuCollector();
+  const use = (cpus: Rows['cpus'] & object) => {
+    const sample = procSample({ cpus });
+    return collector.collect(sample.cpus, sample.cpuCount).get(0);
+  };
+  use([{ cpu: 0 }]);
+  const split = use([{ cpu: 0, user: 2, system: 1, steal: 0.5, iowait: 0.5, irq: 1, idle: 5 }])!;
+  expect(split).toEqual({ busy: 0.45, user: 0.2, system: 0.1, steal: 0.05, iowait: 0.05 });
 });
 
 test('counters that go backwards give no negative share', () => {
@@ -62,7 +74,7 @@ test('the spread is over the schedulable CPUs that are there', () => {
 });
 
 function processes(collector: ProcessCollector, rows: Rows, elapsedS = 1) {
-  return collector.collect(procSample(rows), elapsedS, () => Number.NaN);
+  return collector.collect(procSample(rows), elapsedS, () => ({ ingress: undefined, pressure: undefined }));
 }
 
 test('a process has its rates from the second tick on; threads are charged to the CPU they were seen on', () => {
@@ -83,29 +95,85 @@ test('a process has its rates from the second tick on; threads are charged to th
     {
       processes: [{ pid: 7, alive: 1, threads: 3, userSeconds: 102, systemSeconds: 21, waitSeconds: 4 }],
       threads: [
-        { pid: 7, tid: 7, cpu: 0, cpuSeconds: 61 },
-        { pid: 7, tid: 8, cpu: 0, cpuSeconds: 61 },
-        { pid: 7, tid: 9, cpu: 3, cpuSeconds: 0.5 },
+        { pid: 7, tid: 7, cpu: 0, cpuSeconds: 61, ranSeconds: 1 },
+        { pid: 7, tid: 8, cpu: 0, cpuSeconds: 61, ranSeconds: 1 },
+        { pid: 7, tid: 9, cpu: 3, cpuSeconds: 0.5, ranSeconds: 0.5 },
       ],
     },
     2,
   );
-  expect(second.get(7)).toMatchObject({ cores: 1.5, waitCores: 0.5, cpuSeconds: 123 });
+  expect(second.get(7)).toMatchObject({
+    cores: 1.5,
+    waitCores: 0.5,
+    cpuSeconds: 123,
+    busiestThreadCores: 0.5,
+  });
   expect(Object.fromEntries(second.get(7)!.coresByCpu)).toEqual({ 0: 1, 3: 0.25 });
 });
 
-test('a thread that ended takes no time back, and a reused tid starts at nothing', () => {
+test('ticks that pass over the threads of a process share out what it used as the last look found it', () => {
   const collector = new ProcessCollector();
-  processes(collector, {
-    processes: [{ pid: 7, userSeconds: 10, waitSeconds: 5 }],
-    threads: [{ pid: 7, tid: 8, cpu: 1, cpuSeconds: 9 }],
+  const at = (userSeconds: number, rows: Partial<Rows> = {}, threadsRead = 0) =>
+    processes(collector, {
+      processes: [
+        { pid: 7, userSeconds, threadsRead, waitSeconds: userSeconds / 10, switches: userSeconds * 100 },
+      ],
+      ...rows,
+    }).get(7)!;
+  at(10, { threads: [{ pid: 7, tid: 7, cpu: 0, ranSeconds: 10 }] }, 1);
+  expect(at(11)).toMatchObject({ cores: 1, waitCores: 0, switchesPerS: 0 });
+  expect(at(11).coresByCpu.size).toBe(0);
+  const looked = at(
+    14,
+    {
+      threads: [
+        { pid: 7, tid: 7, cpu: 0, ranSeconds: 3 },
+        { pid: 7, tid: 8, cpu: 5, ranSeconds: 1, maskCpus: 2 },
+      ],
+    },
+    1,
+  );
+  // Over the three seconds since the look before.
+  expect(Object.fromEntries(looked.coresByCpu)).toEqual({ 0: 1, 5: expect.closeTo(1 / 3, 10) });
+  expect(looked.busiestThreadCores).toBe(1);
+  expect(looked.waitCores).toBeCloseTo(0.4 / 3, 10);
+  expect(looked.switchesPerS).toBeCloseTo(400 / 3, 10);
+  const passedOver = at(14.4);
+  expect(Object.fromEntries(passedOver.coresByCpu)).toEqual({
+    0: expect.closeTo(0.3, 10),
+    5: expect.closeTo(0.1, 10),
   });
+  expect(passedOver.waitCores).toBeCloseTo(0.4 / 3, 10);
+  expect(collector.threads(7).map(({ tid, cores, maskCpus }) => [tid, cores, maskCpus])).toEqual([
+    [7, 1, 0],
+    [8, expect.closeTo(1 / 3, 10), 2],
+  ]);
+  expect(collector.threads(8)).toEqual([]);
+});
+
+test('sums that step back (a thread ended before it was read) give no negative rate', () => {
+  const collector = new ProcessCollector();
+  processes(collector, { processes: [{ pid: 7, userSeconds: 10, waitSeconds: 5, majorFaults: 9 }] });
   const after = processes(collector, {
-    processes: [{ pid: 7, userSeconds: 10.5, waitSeconds: 1 }],
-    threads: [{ pid: 7, tid: 8, cpu: 2, cpuSeconds: 0.25 }],
+    processes: [{ pid: 7, userSeconds: 9.5, waitSeconds: 1, majorFaults: 3 }],
   });
-  expect(after.get(7)).toMatchObject({ cores: 0.5, waitCores: 0 });
-  expect(Object.fromEntries(after.get(7)!.coresByCpu)).toEqual({ 2: 0.25 });
+  expect(after.get(7)).toMatchObject({ cores: 0, waitCores: 0, majorFaultsPerS: 0 });
+});
+
+test('rows of processes that are watched closely may come before those of others', () => {
+  const collector = new ProcessCollector();
+  const rows = (ranSeconds: number): Rows => ({
+    processes: [{ pid: 3 }, { pid: 7 }],
+    threads: [
+      { pid: 7, tid: 7, cpu: 1, ranSeconds },
+      { pid: 7, tid: 8, cpu: 2, ranSeconds },
+      { pid: 3, tid: 3, cpu: 0, ranSeconds: ranSeconds / 2 },
+    ],
+  });
+  processes(collector, rows(1));
+  const after = processes(collector, rows(0.5));
+  expect(Object.fromEntries(after.get(7)!.coresByCpu)).toEqual({ 1: 0.5, 2: 0.5 });
+  expect(Object.fromEntries(after.get(3)!.coresByCpu)).toEqual({ 0: 0.25 });
 });
 
 test('a window step is the mean of its ticks by their length; a tick that ends on a boundary belongs before it', () => {
@@ -135,26 +203,4 @@ test('the window holds the newest steps only; a gap in time (a suspended host) l
     Array.from({ length: WINDOW_STEPS }, (_, i) => 28 + i),
   );
   expect(steps[0]).toMatchObject({ busy: hostState.busy, memoryUsed: hostState.memoryUsed });
-});
-
-test('threads keep their marks when rows move because another one ended or began', () => {
-  const collector = new ProcessCollector();
-  const rows = (threads: Rows['threads'] & object) => ({ processes: [{ pid: 7 }], threads });
-  processes(
-    collector,
-    rows([
-      { pid: 7, tid: 1, cpu: 0, cpuSeconds: 10 },
-      { pid: 7, tid: 2, cpu: 1, cpuSeconds: 20 },
-      { pid: 7, tid: 3, cpu: 2, cpuSeconds: 30 },
-    ]),
-  );
-  const after = processes(
-    collector,
-    rows([
-      { pid: 7, tid: 2, cpu: 1, cpuSeconds: 20.5 },
-      { pid: 7, tid: 3, cpu: 2, cpuSeconds: 30.25 },
-      { pid: 7, tid: 4, cpu: 3, cpuSeconds: 0.125 },
-    ]),
-  );
-  expect(Object.fromEntries(after.get(7)!.coresByCpu)).toEqual({ 1: 0.5, 2: 0.25, 3: 0.125 });
 });

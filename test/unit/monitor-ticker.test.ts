@@ -67,3 +67,30 @@ test('after stop nothing ticks, also when it is the tick that stops', () => {
   vi.advanceTimersByTime(5_000);
   expect(ticks).toBe(3);
 });
+
+test('a change of the interval goes on from the last tick: none is lost, doubled or counted as missed', () => {
+  const at: number[] = [];
+  const ticker = new Ticker(1000, clock, () => {
+    at.push(Date.now() - START);
+    if (at.length === 2) ticker.setInterval(250); // from within a tick
+  });
+  ticker.start();
+  vi.advanceTimersByTime(2_900);
+  expect(at).toEqual([1000, 2000, 2250, 2500, 2750]);
+  ticker.setInterval(1000);
+  vi.advanceTimersByTime(2_000);
+  expect(at.slice(5)).toEqual([3750, 4750]);
+  // 600 ms after a tick: of the beats of 250 ms the two that are past come as one, at once.
+  vi.advanceTimersByTime(450);
+  ticker.setInterval(250);
+  vi.advanceTimersByTime(600);
+  expect(at[7]).toBeGreaterThanOrEqual(5350);
+  expect(at[7]).toBeLessThan(5360);
+  expect(at.slice(8)).toEqual([5500, 5750]);
+  expect(ticker.missed).toBe(0);
+  expect(ticker.ticks).toBe(at.length);
+  ticker.stop();
+  ticker.setInterval(100);
+  vi.advanceTimersByTime(1_000);
+  expect(ticker.ticks).toBe(at.length);
+});

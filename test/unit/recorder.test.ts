@@ -9,6 +9,7 @@ import type { HostSample } from '../../src/monitor/sample.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
 import type { Progress } from '../../src/rpc/control.js';
 import { decisionOf, forecast, hostState, signature, stillClock, T0 } from '../support/history.js';
+import { hostDetail, processSample } from '../support/host-detail.js';
 
 const reservation: Reservation = {
   id: 'r1',
@@ -93,17 +94,16 @@ function channel({ ageS = 0, putRun = async (_run: Run) => {} } = {}) {
         [
           pid,
           {
+            ...processSample,
             pid,
             cores: use.cores,
             coresByCpu: new Map(use.byCpu ?? [[2, use.cores]]),
-            waitCores: 0,
             cpuSeconds,
-            threads: 1,
-            rssBytes: 1,
             ingressBps: use.ingressBps ?? Number.NaN,
           },
         ],
       ]),
+      detail: hostDetail,
     };
     recorder.onTick(sample);
     return sample;

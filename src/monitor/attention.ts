@@ -1,0 +1,45 @@
+/** How long a process is watched closely from its start, or from when something is amiss. */
+const CLOSELY_MS = 10_000;
+/** From one such time to the next of one process, so that a channel that never keeps up does not cost for ever. */
+const AGAIN_MS = 60_000;
+
+/**
+ * Which processes are watched closely now: those that start, and those that deviate. While there is one the monitor ticks
+ * faster, and reads all its threads each tick.
+ */
+export class Attention {
+  readonly #nowMs: () => number;
+  /** By process: when the close watch began. */
+  readonly #begunMs = new Map<number, number>();
+  readonly #closely = new Set<number>();
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  get any(): boolean {
+    return this.#closely.size > 0;
+  }
+
+  /** True when the close watch of the process begins with this call. */
+  begin(pid: number): boolean {
+    const begunMs = this.#begunMs.get(pid);
+    const nowMs = this.#nowMs();
+    if (begunMs !== undefined && nowMs - begunMs < AGAIN_MS) return false;
+    this.#begunMs.set(pid, nowMs);
+    this.#closely.add(pid);
+    return true;
+  }
+
+  /** Ends the close watches that are over; returns their processes. */
+  ended(): readonly number[] {
+    const over = [...this.#closely].filter((pid) => this.#nowMs() - this.#begunMs.get(pid)! >= CLOSELY_MS);
+    for (const pid of over) this.#closely.delete(pid);
+    return over;
+  }
+
+  forget(pid: number): void {
+    this.#begunMs.delete(pid);
+    this.#closely.delete(pid);
+  }
+}
