@@ -116,6 +116,11 @@ test('a channel’s reported ingress is the sum of its streams that are fresh', 
   expect([reports.bpsOf('r1'), reports.bpsOf('r2')]).toEqual([1_000, 5_000]);
   nowMs = 125_000;
   expect(reports.bpsOf('r1')).toBeNaN();
-  expect(reports.current().map(({ stream }) => stream).sort()).toEqual(['b', 'c']);
+  expect(
+    reports
+      .current()
+      .map(({ stream }) => stream)
+      .sort(),
+  ).toEqual(['b', 'c']);
   expect(reports.totals().bps).toBe(9_000);
 });
