@@ -173,7 +173,7 @@ describe('the daemon and requests that are wrong', { timeout: 30_000 }, () => {
     await daemon.client.release({ reservationId: id, token: active.token });
   });
 
-  it("keeps another user from root's processes, reservations and models", async (ctx) => {
+  it("keeps another user from root's processes, reservations, models and history", async (ctx) => {
     if (!isRoot) return ctx.skip('needs root, to become another user');
     const { child, reservation } = await held(daemon, 'of root');
     chmodSync(daemon.dir, 0o755);
@@ -188,6 +188,11 @@ describe('the daemon and requests that are wrong', { timeout: 30_000 }, () => {
       train: 'PERMISSION_DENIED',
       promote: 'PERMISSION_DENIED',
       rollback: 'PERMISSION_DENIED',
+      verifyHistory: 'PERMISSION_DENIED',
+      compactHistory: 'PERMISSION_DENIED',
+      backupHistory: 'PERMISSION_DENIED',
+      importHistory: 'PERMISSION_DENIED',
+      getHistoryStats: 'OK',
       attachOfOwn: 'OK',
     });
     child.kill('SIGKILL');

@@ -33,6 +33,9 @@ const attach = (process, name) =>
 async function firstOf(stream) {
   for await (const message of stream) return message;
 }
+async function* oneSample() {
+  yield { series: 'host.busy', points: [{ atMs: 1, value: 1 }] };
+}
 const answers = {
   attachOfAnother: await attach(Number(pid), 'another'),
   releaseOfAnother: await codeOf(client.release({ reservationId, token: Number(token) })),
@@ -47,6 +50,11 @@ const answers = {
   train: await codeOf(firstOf(client.trainModel({ seed: 1 }))),
   promote: await codeOf(client.promoteModel({ modelId: 'baseline' })),
   rollback: await codeOf(client.rollbackModel({})),
+  verifyHistory: await codeOf(client.verifyHistory({})),
+  compactHistory: await codeOf(client.compactHistory({})),
+  backupHistory: await codeOf(client.backupHistory({ dir: `${socket}.backup` })),
+  importHistory: await codeOf(client.importHistory(oneSample())),
+  getHistoryStats: await codeOf(client.getHistoryStats({})),
   attachOfOwn: await attach(process.pid, 'own'),
 };
 process.stdout.write(JSON.stringify(answers));

@@ -21,7 +21,9 @@ function addStatsCommand(history: Command): void {
       const stats = await withDaemon(options, (client) => client.getHistoryStats({}));
       if (options.json === true) return printJson(stats);
       printLine(`${bytes(stats.diskBytes)} on disk, format ${stats.format}, ${stats.series} series`);
-      printLine(`samples from ${time(stats.oldestMs)} to the hour of ${time(stats.newestMs)}`);
+      // Young samples stand in the journal until they fill a chunk.
+      const range = `from ${time(stats.oldestMs)} to the hour of ${time(stats.newestMs)}`;
+      printLine(`samples ${stats.newestMs === 0 ? 'of the last minutes only' : range}`);
       printLine(`rolled up to ${time(stats.rolledUpToMs)}`);
       printLine(
         `since the start: ${stats.samplesStored} samples stored, ${stats.samplesDropped} dropped, ` +
