@@ -16,6 +16,7 @@ export type ReasonCode =
   | 'ADMISSION_CLOSED'
   | 'TOO_LARGE'
   | 'CHANNEL_LIMIT'
+  | 'PEER_LIMIT'
   /** VOD gave way to live. */
   | 'PREEMPTED'
   /** Others moved together, so that a place came free. */

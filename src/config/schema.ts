@@ -37,6 +37,8 @@ export const configSchema = z.strictObject({
       ingress_bps: z.number().min(0).default(0),
       channels: z.number().int().min(1).max(100_000).default(2_000),
       channels_per_peer: z.number().int().min(1).max(100_000).default(1_000),
+      /** Cores that the reservations of one uid may hold together; 0: no limit. */
+      cores_per_peer: z.number().min(0).max(100_000).default(0),
       queue: z.number().int().min(0).max(10_000).default(64),
       message_bytes: z.number().int().min(4_096).max(16_777_216).default(262_144),
     })

@@ -5,6 +5,7 @@ import { CorecastError, messageOf } from '../lib/errors.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Book } from './book.js';
 import type { ReservationDeps } from './deps.js';
+import { withinPeerLimit } from './peer-limit.js';
 import { holdsCpus } from './reservation.js';
 
 /** Forecasts of one request, and when they were made. */
@@ -18,6 +19,8 @@ export interface Place {
   /** Waiting requests that this one must let go first. */
   readonly ahead: number;
   readonly queued: number;
+  /** Who asks; absent when nobody's limit counts. */
+  readonly uid?: number;
 }
 
 /** Decisions on their way into the history that no answer waits for. */
@@ -58,7 +61,7 @@ export class Admission {
     const topology = this.#deps.topology();
     const smtCoreMilli = this.#deps.smtCoreMilli();
     const limits = this.#deps.limits();
-    return decide({
+    const verdict = decide({
       request,
       forecasts: forecasts.candidates,
       topology,
@@ -74,6 +77,8 @@ export class Admission {
       closedReason: this.#deps.closedReason(),
       ...(expectedReleaseMs === undefined ? {} : { expectedReleaseMs }),
     });
+    const held = place.uid === undefined || limits.cores_per_peer === 0 ? 0 : this.#book.milliOf(place.uid);
+    return withinPeerLimit(verdict, limits.cores_per_peer, place.uid, held);
   }
 
   decision(

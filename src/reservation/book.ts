@@ -5,7 +5,7 @@ import type { ReservationEvent } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
 import { hostIndex } from './allocator-host.js';
 import { OccupancyIndex } from './allocator-occupancy.js';
-import { heldMeanwhile } from './cpu-shares.js';
+import { heldMeanwhile, milliOf } from './cpu-shares.js';
 import { hasEnded, type LeaseStep, transition } from './lease.js';
 import type { Ledger, Mutation } from './ledger.js';
 import type { LedgerRecord } from './ledger-format.js';
@@ -76,11 +76,6 @@ export class Book {
     );
   }
 
-  /** Records present, ended ones included. */
-  all(): Iterable<LedgerRecord> {
-    return this.ledger.records();
-  }
-
   lock<T>(id: string, run: () => Promise<T>): Promise<T> {
     return this.#locks.run(id, run);
   }
@@ -109,9 +104,8 @@ export class Book {
   }
 
   /**
-   * Some reservations give CPUs up, `newcomer` takes them: one write. Call it under the locks of all of them, in the turn
-   * in which it was decided. A kernel that refuses one of the former leaves its old CPUs taken, as far as the newcomer
-   * has not got them.
+   * Some give CPUs up, `newcomer` takes them: one write. Call it under the locks of all, in the turn in which it was
+   * decided. Where the kernel refuses, old CPUs stay taken, as far as the newcomer has not got them.
    */
   async exchange(newcomer: Part, giving: readonly Part[]): Promise<LedgerRecord> {
     const parts = [...giving, newcomer];
@@ -159,9 +153,7 @@ export class Book {
     return this.#write({ ...before, ...set }, before, { reason: before.reservation.reason });
   }
 
-  isSettled(id: string): boolean {
-    return !this.#promised.has(id);
-  }
+  isSettled = (id: string): boolean => !this.#promised.has(id);
 
   /** Those whose CPUs nobody is changing now: what the index has of them is what the ledger says. */
   *settled(): Generator<LedgerRecord> {
@@ -199,6 +191,13 @@ export class Book {
       if (promised.uid === uid && this.ledger.get(id) === undefined) count++;
     }
     return count;
+  }
+
+  /** Thousandths that a uid's reservations hold, promised ones included. */
+  milliOf(uid: number): number {
+    let milli = 0;
+    for (const { uid: owner, cpus } of this.#holders.values()) if (owner === uid) milli += milliOf(cpus);
+    return milli;
   }
 
   /** What is taken now. It goes on changing: use it in this turn of the event loop. */

@@ -16,8 +16,10 @@ import { FirstAnswers } from './first-answers.js';
 import { Lifetimes } from './lifetimes.js';
 import { type Occupancy, occupancyOf } from './occupancy.js';
 import { Paused } from './paused.js';
+import { Pump } from './pump.js';
 import { reconcile } from './reconcile.js';
 import { type ReleaseCall, release } from './release.js';
+import { relocate } from './relocate.js';
 import type { CpuShare, Reservation } from './reservation.js';
 import { Reserving } from './reserve.js';
 import type { Reserved } from './reserved.js';
@@ -36,6 +38,7 @@ import { WaitingRoom } from './waiting-room.js';
  *   reserve.ts        Reserve and Predict; waiting-room.ts and queue.ts: those who wait
  *   room.ts           what others give up for a request that does not fit; paused.ts: who waits to go on
  *   attach.ts, sessions.ts, release.ts, resize.ts   the calls of holders and of the adjuster
+ *   relocate.ts       who moves when a CPU is gone
  *   lifetimes.ts      what ends by itself: deadlines, silent holders, ended processes
  *   reconcile.ts, adopt.ts   after a restart; after a lost database
  */
@@ -63,7 +66,7 @@ export interface Reservations {
   occupancy(except?: string): Occupancy;
   /** Requests that wait. */
   queued(): number;
-  /** Limits or topology changed: those who wait may have room. */
+  /** Limits or topology changed: those who wait may have room, those on CPUs that are gone move. */
   capacityChanged(): void;
   /** Ends timers and watches and tells those who wait. Processes go on; the ledger stays open. */
   stop(): Promise<void>;
@@ -71,6 +74,8 @@ export interface Reservations {
 
 /** Ended reservations are looked for this often. */
 const SWEEP_MS = 60_000;
+/** Reservations on CPUs that are gone, and found no place, are looked for this often. */
+const RELOCATE_MS = 5_000;
 
 export function createReservations(deps: ReservationDeps): Reservations {
   const book = new Book(deps.ledger, deps.clock, deps.log);
@@ -84,11 +89,14 @@ export function createReservations(deps: ReservationDeps): Reservations {
   const attaching = new Attaching(deps, book, lifetimes, answers);
   const adopting = new Adopting(deps, book, lifetimes);
   const sessions = new Sessions(deps, book, lifetimes, adopting);
+  const relocating = new Pump(() => relocate(deps, book));
   const stopSweeping = repeat(deps, SWEEP_MS, () => deps.ledger.sweep());
+  const stopRelocating = repeat(deps, RELOCATE_MS, async () => relocating.run());
 
   return {
     async reconcile() {
       const lines = await reconcile(deps, book, lifetimes);
+      relocating.run();
       waiting.pump();
       return lines;
     },
@@ -118,10 +126,14 @@ export function createReservations(deps: ReservationDeps): Reservations {
       return occupancyOf(held, deps.topology());
     },
     queued: () => waiting.size,
-    capacityChanged: () => waiting.pump(),
+    capacityChanged() {
+      relocating.run();
+      waiting.pump();
+    },
     async stop() {
       sessions.stop();
       stopSweeping();
+      stopRelocating();
       await waiting.stop();
       lifetimes.stop();
       await book.idle();

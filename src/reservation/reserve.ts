@@ -74,7 +74,7 @@ export class Reserving {
     requireWithinLimit(this.#book, this.#deps.limits(), peer, this.#waiting.arriving(peer.uid));
     const id = this.#deps.newId();
     for (let attempt = 1; ; attempt++) {
-      const { verdict, asking, room } = this.#decide(call, forecasts, attempt <= MOST_ATTEMPTS);
+      const { verdict, asking, room } = this.#decide(call, forecasts, peer.uid, attempt <= MOST_ATTEMPTS);
       if (!verdict.fits) {
         if (call.waitMs > 0 && verdict.waitingHelps) {
           return this.#waiting.wait(id, call, peer, name, forecasts, verdict, signal);
@@ -94,9 +94,14 @@ export class Reserving {
   #decide(
     request: ChannelRequest,
     forecasts: Forecasts,
+    uid?: number,
     makeRoom = true,
   ): { verdict: Verdict; asking: Asking; room: Room | undefined } {
-    const asking = { request, forecasts, place: this.#waiting.placeOf(request) };
+    const asking = {
+      request,
+      forecasts,
+      place: { ...this.#waiting.placeOf(request), ...(uid === undefined ? {} : { uid }) },
+    };
     const verdict = this.#admission.decide(request, forecasts, asking.place);
     const room = makeRoom ? this.#rooms.find(asking, verdict) : undefined;
     return { verdict: room?.verdict ?? verdict, asking, room };

@@ -211,7 +211,7 @@ export class WaitingRoom {
     await this.#book.lock(waiting.id, async () => {
       if (!waiting.durable || !this.#queue.has(waiting)) return;
       const { request, forecasts } = waiting;
-      const place = { ahead: this.#ahead(waiting), queued: this.#queue.size - 1 };
+      const place = { ahead: this.#ahead(waiting), queued: this.#queue.size - 1, uid: waiting.uid };
       const verdict = this.#admission.decide(request, forecasts, place);
       if (verdict.fits) return this.#admit(waiting, (admitted) => this.#book.write(admitted(verdict)));
       // Kept when the wait is over, if this is what it ends with.

@@ -1,0 +1,58 @@
+import { difference, formatCpuset } from '../lib/cpuset.js';
+import { messageOf } from '../lib/errors.js';
+import { fewerCpus, placed } from './allocator-make-room.js';
+import { OccupancyIndex } from './allocator-occupancy.js';
+import type { Book } from './book.js';
+import { cpusetOf } from './cpu-shares.js';
+import type { ReservationDeps } from './deps.js';
+import type { LedgerRecord } from './ledger-format.js';
+import { occupancyOf } from './occupancy.js';
+import { type CpuShare, holdsCpus, type Reservation } from './reservation.js';
+import { resize } from './resize.js';
+
+/**
+ * Moves reservations off CPUs that cannot be reserved any more: they went offline, became housekeeping, or were taken from
+ * the daemon's own cpuset. Live first, then by priority, because there may not be a place for all: whoever finds none
+ * keeps what it has (the kernel runs its threads on what is left of it) and is tried again when room comes. VOD may go on
+ * with fewer CPUs.
+ */
+export async function relocate(deps: ReservationDeps, book: Book): Promise<void> {
+  const displaced = [...book.settled()].filter((record) => lost(deps, record.reservation).length > 0);
+  displaced.sort((a, b) => importance(b.reservation) - importance(a.reservation));
+  for (const record of displaced) await relocateOne(deps, book, record);
+}
+
+async function relocateOne(deps: ReservationDeps, book: Book, { reservation: { id } }: LedgerRecord) {
+  const reservation = book.ledger.get(id)?.reservation;
+  if (reservation === undefined || !holdsCpus(reservation.state)) return;
+  const gone = lost(deps, reservation);
+  const cpus = gone.length === 0 ? undefined : placeFor(deps, book, reservation);
+  if (cpus === undefined) return;
+  try {
+    const reason = `CPUs ${formatCpuset(gone)} cannot be reserved any more`;
+    await resize(deps, book, id, cpus, 'moved', reason);
+  } catch (error) {
+    deps.log.warn({ id, error: messageOf(error) }, 'a reservation could not be moved off a CPU that is gone');
+  }
+}
+
+function placeFor(
+  deps: ReservationDeps,
+  book: Book,
+  reservation: Reservation,
+): readonly CpuShare[] | undefined {
+  const topology = deps.topology();
+  const others = [...book.held()].filter(({ id }) => id !== reservation.id);
+  const index = OccupancyIndex.of(topology, occupancyOf(others, topology), deps.smtCoreMilli());
+  const shares = reservation.cpus.map(({ shareMilli }) => shareMilli);
+  const whole = placed(index, reservation, shares);
+  return whole ?? (reservation.channelClass === 'vod' ? fewerCpus(index, reservation) : undefined);
+}
+
+function lost(deps: ReservationDeps, { state, cpus }: Reservation) {
+  return holdsCpus(state) ? difference(cpusetOf(cpus), deps.topology().schedulable) : [];
+}
+
+function importance({ channelClass, priority }: Reservation): number {
+  return (channelClass === 'live' ? 1_000 : 0) + priority;
+}
