@@ -32,6 +32,7 @@ import { createSignals } from './pinning/signals.js';
 import { reallocate } from './reservation/allocator.js';
 import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
+import { withPools } from './reservation/pools.js';
 import { createReservations } from './reservation/reservations.js';
 import { systemScheduler } from './reservation/scheduler.js';
 import { startRpcServer } from './rpc/server.js';
@@ -48,7 +49,7 @@ export interface DaemonOptions {
 }
 
 export interface Daemon {
-  /** Applies [limits], [preemption], [leases], [adjust], [training], [cpus] and [monitor] (but for its library) of a new configuration. */
+  /** Applies [limits], [pools], [preemption], [leases], [adjust], [training], [cpus] and [monitor] (but for its library) of a new configuration. */
   reload(config: Config): void;
   /** Running channels go on; what became of them meanwhile is found out by the next start. */
   stop(): Promise<void>;
@@ -72,14 +73,17 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
   const closers: (() => Promise<void> | void)[] = [];
   const say = (part: string) => (line: string) => log.warn({ part }, line);
 
-  const readHost = (housekeeping: string) =>
-    readTopology({
-      sysRoot: SYS,
-      procRoot: PROC,
-      allowed: addon.getThreadAffinity(0),
-      housekeeping: housekeeping === 'auto' ? 'auto' : parseCpuset(housekeeping),
-    });
-  let topology = readHost(config.cpus.housekeeping);
+  const readHost = ({ cpus: { housekeeping }, pools }: Config) =>
+    withPools(
+      readTopology({
+        sysRoot: SYS,
+        procRoot: PROC,
+        allowed: addon.getThreadAffinity(0),
+        housekeeping: housekeeping === 'auto' ? 'auto' : parseCpuset(housekeeping),
+      }),
+      pools,
+    );
+  let topology = readHost(config);
   log.info({ part: 'topology' }, describeTopology(topology));
 
   try {
@@ -378,11 +382,11 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     return {
       reload(next) {
         // First, because it throws: a configuration is applied whole or not at all.
-        topology = readHost(next.cpus.housekeeping);
-        const { limits, preemption, leases, adjust, training, cpus } = next;
+        topology = readHost(next);
+        const { limits, pools, preemption, leases, adjust, training, cpus } = next;
         // The library is loaded once.
         const monitored = { ...next.monitor, nvml_library: config.monitor.nvml_library };
-        config = { ...config, limits, preemption, leases, adjust, training, cpus, monitor: monitored };
+        config = { ...config, limits, pools, preemption, leases, adjust, training, cpus, monitor: monitored };
         monitor.setPace(paceOf(config));
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);

@@ -100,7 +100,7 @@ function neverRealTime(input: DecideInput, index: OccupancyIndex, widest: Candid
 function tooLarge(input: DecideInput, index: OccupancyIndex, candidate: Candidate): Check['reason'] {
   const { headroom, host_load } = input.limits;
   const cpus = Math.max(...input.forecasts.map(({ cpuCount }) => cpuCount));
-  const most = largestOnEmptyHost(index, cpus, input.request.exclusive);
+  const most = largestOnEmptyHost(index, cpus, input.request);
   const demandMilli = Math.floor(Math.min(most * (1 - headroom), host_load * index.capacityMilli));
   const which = input.request.cpuCount > 0 ? `on the ${count(cpus, 'CPU')} it asked for` : 'on this host';
   const schedulable = input.topology.schedulable.length;

@@ -68,7 +68,7 @@ function noPlace(input: DecideInput, index: OccupancyIndex, least: Forecast, ref
   const short = milli > index.freeMilli;
   const text = possible
     ? `needs at least ${count(least.cpuCount, 'whole CPU')}: ${shortfall.text}`
-    : `asks for ${count(least.cpuCount, 'whole CPU')}, more than this host has even when empty: ask for fewer`;
+    : `asks for ${count(least.cpuCount, 'whole CPU')}, more than ${index.host.pools === undefined ? 'this host has' : 'the pool of vod has'} even when empty: ask for fewer`;
   return {
     forecast: least,
     cpus: [],

@@ -19,6 +19,11 @@ export function relations(config: Config): FieldViolation[] {
     cpus.housekeeping,
     '"auto" or a CPU list: "0-1,8"',
   );
+  for (const name of ['live', 'vod'] as const) {
+    const pool = config.pools[name];
+    const expected = '"any", "performance", "efficiency" or a CPU list: "8-15"';
+    check(POOLS.includes(pool) || (pool !== '' && isCpuList(pool)), `pools.${name}`, pool, expected);
+  }
   check(
     leases.lease_ms >= 2 * monitor.interval_ms,
     'leases.lease_ms',
@@ -39,6 +44,8 @@ export function relations(config: Config): FieldViolation[] {
   );
   return problems;
 }
+
+const POOLS = ['any', 'performance', 'efficiency'];
 
 function isCpuList(text: string): boolean {
   if (text === 'auto') return true;

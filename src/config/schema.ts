@@ -43,6 +43,8 @@ export const configSchema = z.strictObject({
       message_bytes: z.number().int().min(4_096).max(16_777_216).default(262_144),
     })
     .prefault({}),
+  /** The CPUs that each class may have: "any", "performance" or "efficiency" (on hosts that have both), or a CPU list. */
+  pools: z.strictObject({ live: z.string().default('any'), vod: z.string().default('any') }).prefault({}),
   /** Who gives way to a channel that does not fit. */
   preemption: z
     .strictObject({

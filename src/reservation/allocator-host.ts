@@ -1,4 +1,5 @@
 import type { Topology } from '../topology/topology.js';
+import type { ChannelClass } from './reservation.js';
 
 /**
  * The schedulable part of a topology as dense arrays, so that one placement on 4,096 CPUs is a few passes over typed
@@ -21,6 +22,8 @@ export interface HostIndex {
   /** 1: an efficiency core. */
   readonly efficient: Uint8Array;
   readonly hybrid: boolean;
+  /** By class and core, 1: the class may have it. Undefined where it may have all. */
+  readonly pools: Readonly<Record<ChannelClass, Uint8Array>> | undefined;
   readonly allCores: readonly number[];
   readonly cellOf: Int32Array;
   readonly cells: readonly Cell[];
@@ -107,6 +110,10 @@ function build(topology: Topology): HostIndex {
     whole,
     efficient,
     hybrid: efficient.includes(0) && efficient.includes(1),
+    pools: topology.pools && {
+      live: poolOf(groups, schedulable, topology.pools.live),
+      vod: poolOf(groups, schedulable, topology.pools.vod),
+    },
     allCores: groups.map((_, core) => core),
     cellOf,
     cells,
@@ -115,6 +122,18 @@ function build(topology: Topology): HostIndex {
     nodeCells: grouped(cells, nodes.size, (cell) => cell.node),
     nodeNumber: [...nodes.keys()],
   };
+}
+
+/** A core belongs to a pool with all its schedulable CPUs: siblings are not parted. */
+function poolOf(
+  groups: readonly (readonly Topology['cpus'][number][])[],
+  schedulable: ReadonlySet<number>,
+  pool: readonly number[],
+): Uint8Array {
+  const cpus = new Set(pool);
+  return Uint8Array.from(groups, (members) =>
+    members.every(({ cpu }) => cpus.has(cpu) || !schedulable.has(cpu)) ? 1 : 0,
+  );
 }
 
 function numberOf<K>(numbers: Map<K, number>, key: K): number {

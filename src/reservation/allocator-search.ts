@@ -1,6 +1,7 @@
 import { mayHold, type SearchState } from './allocator-bounds.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import { RunningScore, SCORE } from './allocator-score.js';
+import type { ChannelClass } from './reservation.js';
 
 /** Radixes of the order in which slots are tried; their product stays below 2^53. */
 const SLOT_RADIX = 65_536;
@@ -21,6 +22,8 @@ export class PlaceSearch {
   /** Slots of the best placement, in the order of the shares; undefined while there is none. */
   best: Int32Array | undefined;
   readonly bestScore = new Float64Array(SCORE.length).fill(Number.POSITIVE_INFINITY);
+  /** By core, 1: may be looked at; undefined for all. */
+  readonly pool: Uint8Array | undefined;
   /** The budget of the last run() ended before its search did. */
   exhausted = false;
 
@@ -47,7 +50,13 @@ export class PlaceSearch {
   constructor(
     occupancy: OccupancyIndex,
     shares: readonly number[],
-    options: { preferred?: ReadonlySet<number>; wrongKind?: 0 | 1; wholeCores: boolean },
+    options: {
+      preferred?: ReadonlySet<number>;
+      wrongKind?: 0 | 1;
+      wholeCores: boolean;
+      /** Looks only at cores of this class's pool. */
+      channelClass: ChannelClass;
+    },
   ) {
     const { host } = occupancy;
     this.#occupancy = occupancy;
@@ -55,6 +64,10 @@ export class PlaceSearch {
     this.#preferred = options.preferred;
     this.#wholeCores = options.wholeCores;
     this.#room = options.wholeCores ? wholeCoreRoom(occupancy) : occupancy.room.slice();
+    this.pool = host.pools?.[options.channelClass];
+    for (let core = 0; this.pool !== undefined && core < this.pool.length; core++) {
+      if (this.pool[core] === 0) this.#room[core] = 0;
+    }
     this.#taken = new Uint8Array(host.cpuOf.length);
     this.#slots = new Int32Array(shares.length);
     this.#score = new RunningScore(occupancy, options.preferred, options.wrongKind);

@@ -1,3 +1,4 @@
+import { formatCpuset } from '../lib/cpuset.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import type { PlaceSearch } from './allocator-search.js';
 
@@ -41,31 +42,34 @@ export function explainShortfall(
   const availableMilli = sum(largestMilli);
   const missingMilli = shares.reduce((all, share, k) => all + Math.max(0, share - (largestMilli[k] ?? 0)), 0);
   const base = { ok: false as const, neededMilli, availableMilli, missingMilli, largestMilli, proved };
+  const pool = search.pool === undefined ? '' : ` (of its class's pool: ${poolText(occupancy, search.pool)})`;
   if (wholeCores) {
     const missingCores = coresMissing(occupancy, search, shares);
     const text = `${missingCores} more whole free ${missingCores === 1 ? 'core is' : 'cores are'} needed`;
-    return { ...base, constraint: 'whole', missingCores, text };
+    return { ...base, constraint: 'whole', missingCores, text: text + pool };
   }
   const offers = `the roomiest ${plural(largestMilli.length)} ${largestMilli.length === 1 ? 'offers' : 'offer'} ${list(largestMilli)}`;
-  const constraint = whatStopped(occupancy, shares, largestMilli);
+  const constraint = whatStopped(occupancy, search, shares, largestMilli);
   const wanted = `wants ${plural(shares.length)} with ${list(shares)} free`;
   const texts: Record<Exclude<Constraint, 'whole'>, string> = {
     cpus: `wants ${plural(shares.length)}, but only ${largestMilli.length} of ${occupancy.free.length} can take anything`,
     shares: `${wanted}, but ${offers}`,
     cores: `${wanted} within ${cores(occupancy.smtCoreMilli)} for each pair of SMT siblings, but ${offers}`,
   };
-  return { ...base, constraint, missingCores: 0, text: texts[constraint] };
+  return { ...base, constraint, missingCores: 0, text: texts[constraint] + pool };
 }
 
 function whatStopped(
   occupancy: OccupancyIndex,
+  search: PlaceSearch,
   shares: readonly number[],
   largest: readonly number[],
 ): Exclude<Constraint, 'whole'> {
   if (largest.length < shares.length) return 'cpus';
-  const { free, room, host } = occupancy;
+  const { free, host } = occupancy;
   const counts = new Int32Array(CPU_MILLI + 1);
-  for (let slot = 0; slot < free.length; slot++) counts[Math.min(free[slot]!, room[host.coreOf[slot]!]!)]!++;
+  for (let slot = 0; slot < free.length; slot++)
+    counts[Math.min(free[slot]!, search.roomOf(host.coreOf[slot]!))]!++;
   const alone = largestOf(counts, shares.length);
   return shares.every((share, k) => (alone[k] ?? 0) >= share) ? 'cores' : 'shares';
 }
@@ -126,6 +130,11 @@ function coresFor(shares: readonly number[], capacity: number, perCore: number):
     }
   }
   return cores.length;
+}
+
+function poolText({ host }: OccupancyIndex, pool: Uint8Array): string {
+  const cpus = [...host.cpuOf].filter((_, slot) => pool[host.coreOf[slot]!] === 1).sort((a, b) => a - b);
+  return cpus.length === 0 ? 'no CPU that can be reserved' : `CPUs ${formatCpuset(cpus)}`;
 }
 
 function sum(values: readonly number[]): number {

@@ -5,7 +5,8 @@
  *   - no CPU gives more than 1000 in all, and no core more than its capacity: SMT siblings together count as
  *     `smtCoreMilli` (see OccupancyIndex), not as two cores;
  *   - a CPU of an exclusive reservation, and its SMT siblings, are shared with nobody;
- *   - only schedulable CPUs are given: never offline ones, housekeeping ones, or ones this process may not use;
+ *   - only schedulable CPUs are given: never offline ones, housekeeping ones, or ones this process may not use; and of
+ *     those only the ones in the pool of the request's class;
  *   - an exclusive request takes physical cores that are entirely free, as many as hold its shares under the same
  *     rules, and every sibling of each belongs to it. Its shares are then the cores' whole capacity.
  *
@@ -88,6 +89,7 @@ export function place(index: OccupancyIndex, request: AllocationRequest): Placem
   const preferred = preferredSlots(index, request.prefer ?? []);
   const search = new PlaceSearch(index, shares, {
     wholeCores: request.exclusive,
+    channelClass: request.channelClass,
     wrongKind: request.channelClass === 'live' ? 1 : 0,
     ...(preferred.size > 0 ? { preferred } : {}),
   });
@@ -110,7 +112,8 @@ export function place(index: OccupancyIndex, request: AllocationRequest): Placem
 export function fitsEmptyHost(index: OccupancyIndex, request: AllocationRequest): boolean {
   const empty = index.emptied();
   const shares = sortedShares(request.sharesMilli);
-  const search = new PlaceSearch(empty, shares, { wholeCores: request.exclusive });
+  const { exclusive, channelClass } = request;
+  const search = new PlaceSearch(empty, shares, { wholeCores: exclusive, channelClass });
   // Most requests fit one cell of an empty host, any will do; what does not is looked for in earnest.
   const cell = empty.host.allCells.find((one) => search.mayFitCells([one]));
   const cores = cell === undefined ? [] : empty.host.cells[cell]!.cores;
@@ -128,9 +131,13 @@ export function reallocate(
 }
 
 /** Thousandths that the `count` roomiest CPUs of the empty host hold together. */
-export function largestOnEmptyHost(index: OccupancyIndex, count: number, wholeCores: boolean): number {
+export function largestOnEmptyHost(
+  index: OccupancyIndex,
+  count: number,
+  { exclusive, channelClass }: Pick<AllocationRequest, 'exclusive' | 'channelClass'>,
+): number {
   const empty = index.emptied();
-  const search = new PlaceSearch(empty, [1], { wholeCores });
+  const search = new PlaceSearch(empty, [1], { wholeCores: exclusive, channelClass });
   return largestRequest(empty, search, count).reduce((a, b) => a + b, 0);
 }
 

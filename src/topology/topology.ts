@@ -25,6 +25,8 @@ export interface Topology {
   /** Online, allowed to this daemon, not housekeeping: what may be reserved. */
   readonly schedulable: Cpuset;
   readonly housekeeping: Cpuset;
+  /** By class, the schedulable CPUs that it may have ([pools]); absent where each may have all. */
+  readonly pools?: { readonly live: Cpuset; readonly vod: Cpuset };
   /** NUMA distances by node number; 10 = local. Missing pairs count as 20. */
   readonly distance: ReadonlyMap<number, ReadonlyMap<number, number>>;
 }

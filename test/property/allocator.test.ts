@@ -30,9 +30,15 @@ const host = (most: number) =>
           },
         ),
         owned: fc.array(fc.nat(topology.cpus.length - 1), { maxLength: 1 }),
+        pools: fc.option(fc.record({ live: cpusOf(topology), vod: cpusOf(topology) }), { freq: 2 }),
       })
-      .map(({ taken, owned }) => ({ topology, occupancy: occupancyFrom(topology, taken, owned) })),
+      .map(({ taken, owned, pools }): { topology: Topology; occupancy: Occupancy } => ({
+        topology: pools === null ? topology : { ...topology, pools },
+        occupancy: occupancyFrom(topology, taken, owned),
+      })),
   );
+
+const cpusOf = ({ schedulable }: Topology) => fc.subarray([...schedulable]);
 
 function occupancyFrom(topology: Topology, taken: readonly number[], owned: readonly number[]): Occupancy {
   const milli = new Map(
@@ -48,11 +54,13 @@ function assertRules(
   occupancy: Occupancy,
   smtCoreMilli: number,
   placement: Placement,
+  pool?: readonly number[],
 ): void {
   const milli = new Map(occupancy.milli);
   for (const { cpu, shareMilli } of placement.cpus) {
     expect(topology.schedulable).toContain(cpu);
     expect(occupancy.exclusive.has(cpu)).toBe(false);
+    if (pool !== undefined) expect(pool).toContain(cpu);
     expect(shareMilli).toBeGreaterThanOrEqual(1);
     milli.set(cpu, (milli.get(cpu) ?? 0) + shareMilli);
     expect(milli.get(cpu)).toBeLessThanOrEqual(1000);
@@ -78,12 +86,12 @@ describe('a placement', () => {
         if (!found.ok || best === undefined) return;
         placed++;
         expect(SCORE.map((name) => found.score[name])).toEqual(best);
-        assertRules(topology, occupancy, wanted.smtCoreMilli, found);
+        assertRules(topology, occupancy, wanted.smtCoreMilli, found, topology.pools?.[wanted.channelClass]);
         if (wanted.exclusive) return;
         const given = found.cpus.map(({ shareMilli }) => shareMilli).sort((a, b) => b - a);
         expect(given).toEqual([...wanted.sharesMilli].sort((a, b) => b - a));
       }),
-      { numRuns: 250 },
+      { numRuns: 400 },
     );
     expect(placed).toBeGreaterThan(50);
   });

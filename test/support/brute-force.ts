@@ -19,6 +19,7 @@ export function bruteForce(
   const shares = [...request.sharesMilli].sort((a, b) => b - a);
   const schedulable = new Set(topology.schedulable);
   const cpus = topology.cpus.filter(({ cpu }) => schedulable.has(cpu));
+  const pool = topology.pools && coresIn(topology, new Set(topology.pools[request.channelClass]));
   const free = new Map(cpus.map((cpu) => [cpu.cpu, freeOf(cpu, occupancy)]));
   const room = new Map<number, number>();
   for (const { core } of cpus) room.set(core, roomOf(core, topology, occupancy, request));
@@ -37,6 +38,7 @@ export function bruteForce(
       return;
     }
     for (const cpu of cpus) {
+      if (pool?.has(cpu.core) === false) continue;
       if (chosen.includes(cpu) || free.get(cpu.cpu)! < shares[i]!) continue;
       const after = (used.get(cpu.core) ?? 0) + shares[i]!;
       if (after > room.get(cpu.core)!) continue;
@@ -49,6 +51,12 @@ export function bruteForce(
   };
   place(0);
   return best;
+}
+
+/** A core is in a pool with all of its CPUs that can be reserved. */
+function coresIn({ cpus, schedulable }: Topology, pool: ReadonlySet<number>): Set<number> {
+  const out = cpus.filter(({ cpu }) => schedulable.includes(cpu) && !pool.has(cpu)).map(({ core }) => core);
+  return new Set(cpus.map(({ core }) => core).filter((core) => !out.includes(core)));
 }
 
 function freeOf(cpu: Cpu, occupancy: Occupancy): number {
