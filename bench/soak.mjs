@@ -59,7 +59,7 @@ async function soak(dir, hours, channels, keptHours) {
     if (second % 600 === 599) await history.trim();
     if (second % HOUR_S !== HOUR_S - 1) continue;
     await history.rollUp();
-    marks.push(markOf(dir, second, history.metrics()));
+    marks.push(markOf(dir, second, await history.stats()));
     process.stderr.write(
       `hour ${marks.length}: ${marks.at(-1).rssMb.toFixed(0)} MB, ${marks.at(-1).fileMb.toFixed(1)} MB on disk\n`,
     );
@@ -106,7 +106,7 @@ class Load {
   }
 }
 
-function markOf(dir, second, { pendingBytes, openSeries }) {
+function markOf(dir, second, { series }) {
   collect();
   const { rss, heapUsed, external } = process.memoryUsage();
   return {
@@ -114,8 +114,7 @@ function markOf(dir, second, { pendingBytes, openSeries }) {
     rssMb: rss / 1024 / 1024,
     usedMb: (heapUsed + external) / 1024 / 1024,
     fileMb: bytesUnder(dir) / 1024 / 1024,
-    pendingBytes,
-    openSeries,
+    series,
   };
 }
 
@@ -142,6 +141,8 @@ function report({ marks, seconds, samplesStored, samplesDropped }, keptHours) {
       used_growth_percent: growth('usedMb'),
       file_mb: last.fileMb,
       file_growth_percent: growth('fileMb'),
+      series: last.series,
+      series_growth_percent: growth('series'),
       file_bytes_per_sample_written: (last.fileMb * 1024 * 1024) / samplesStored,
     },
   };

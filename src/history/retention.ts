@@ -176,6 +176,11 @@ export class Retention {
       for (let i = 0; i < operations.length; i += DELETES_PER_WRITE)
         await this.#database.write(operations.slice(i, i + DELETES_PER_WRITE));
       this.#series.names.count = Math.max(0, this.#series.names.count - operations.length / 2);
+      // Names are few beside samples: LevelDB alone would keep them for very long after their end.
+      for (const section of operations.length > 0 ? [SECTION.seriesName, SECTION.seriesId] : []) {
+        const { gte, lt } = sectionRange(section);
+        await this.#level.compactRange(gte, lt);
+      }
       return operations.length / 2;
     });
   }
