@@ -4,8 +4,8 @@
  *
  * Two ways, the gentler one first:
  *   defragment   Enough is free in all, but not in one place. Running channels, at most `migrations` of them, move to
- *                other CPUs with all that they have. One at a time the channel leaves whose absence helps most, those that
- *                have least first, until the request fits and everybody who left has a place again.
+ *                other CPUs with all that they have. One at a time the channel leaves whose absence helps most, looked for
+ *                where a core would be emptiest, until the request fits and everybody who left has a place again.
  *   preempt      VOD gives way to live. Victims are those of the lowest priority, the youngest first; then whoever is not
  *                needed is let off again, the most valued first, so that none of them could be spared. Each victim keeps as
  *                much as it can: it moves with all it has, or to fewer whole CPUs, or, where even one is not to be had, it
@@ -59,7 +59,7 @@ export function defragment(
   request: { readonly exclusive: boolean; readonly ask: Ask },
   budget: { readonly migrations: number; readonly tries: number },
 ): readonly Concession[] | undefined {
-  const candidates = [...tenants].sort((a, b) => milliOf(a) - milliOf(b) || (a.id < b.id ? -1 : 1));
+  const candidates = mostRoomFirst(index, tenants);
   const away: Tenant[] = [];
   let { tries } = budget;
   let missing = Number.POSITIVE_INFINITY;
@@ -87,6 +87,25 @@ export function defragment(
   } finally {
     for (const { cpus, exclusive } of away) index.reserve(cpus, exclusive);
   }
+}
+
+/** Those without whom a core would be emptiest; of equals the smallest, which is moved most easily. */
+function mostRoomFirst(index: OccupancyIndex, tenants: readonly Tenant[]): readonly Tenant[] {
+  const { host, room } = index;
+  const left = (tenant: Tenant) => {
+    const onCore = new Map<number, number>();
+    for (const { cpu, shareMilli } of tenant.cpus) {
+      const slot = host.slotOf.get(cpu);
+      if (slot === undefined) continue;
+      const core = host.coreOf[slot]!;
+      onCore.set(core, (onCore.get(core) ?? room[core]!) + shareMilli);
+    }
+    return Math.max(0, ...onCore.values());
+  };
+  return tenants
+    .map((tenant) => ({ tenant, left: left(tenant), milli: milliOf(tenant) }))
+    .sort((a, b) => b.left - a.left || a.milli - b.milli || (a.tenant.id < b.tenant.id ? -1 : 1))
+    .map(({ tenant }) => tenant);
 }
 
 /**

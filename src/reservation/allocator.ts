@@ -63,8 +63,11 @@ const EXACT_WORK = 2_000_000;
 const SMALL_HOST_SLOTS = 16;
 const THOROUGH_BUDGET = 2_000;
 const REFINE_BUDGET = 32;
-/** On a large host: cores × shares that are still looked at once there is a placement. */
-const FURTHER_LOOKS = 1_024;
+/**
+ * On a large host: cores × shares that are still looked at once there is a placement. What that costs in quality is
+ * measured by bench/fragmentation.mjs.
+ */
+export const FURTHER_LOOKS = 1_024;
 
 /** `occupancy` may be any Occupancy; an OccupancyIndex of this topology and smtCoreMilli saves the work of indexing. */
 export function allocate(
@@ -84,7 +87,11 @@ export interface Unplaced {
 }
 
 /** allocate() on an index, without the explanation. */
-export function place(index: OccupancyIndex, request: AllocationRequest): Placement | Unplaced {
+export function place(
+  index: OccupancyIndex,
+  request: AllocationRequest,
+  furtherLooks = FURTHER_LOOKS,
+): Placement | Unplaced {
   const shares = sortedShares(request.sharesMilli);
   const preferred = preferredSlots(index, request.prefer ?? []);
   const search = new PlaceSearch(index, shares, {
@@ -97,7 +104,7 @@ export function place(index: OccupancyIndex, request: AllocationRequest): Placem
   let proved = true;
   const milli = shares.reduce((a, b) => a + b, 0);
   if (milli <= index.freeMilli && search.mayFitCells(index.host.allCells)) {
-    const hopeless = !lookByPreference(index, search, shares, preferred);
+    const hopeless = !lookByPreference(index, search, shares, preferred, furtherLooks);
     const done = hopeless || search.best !== undefined;
     if (!done && !search.run(everywhere, shares.length, 'bestFit')) {
       proved = lookEverywhere(index, search, shares);
@@ -188,6 +195,7 @@ function lookByPreference(
   search: PlaceSearch,
   shares: readonly number[],
   preferred: ReadonlySet<number>,
+  furtherLooks: number,
 ): boolean {
   const thorough = index.free.length <= SMALL_HOST_SLOTS;
   const budget = thorough ? THOROUGH_BUDGET : shares.length + 4;
@@ -198,7 +206,7 @@ function lookByPreference(
     for (const place of places) {
       if (!thorough && search.best !== undefined) {
         looks += place.length * shares.length;
-        if (looks > FURTHER_LOOKS || isIdeal(index, search, shares)) return;
+        if (looks > furtherLooks || isIdeal(index, search, shares)) return;
       }
       if (search.mayFit(place) && search.run(place, budget)) bestPlace = place;
     }

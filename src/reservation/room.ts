@@ -15,7 +15,7 @@ import type { LedgerRecord } from './ledger-format.js';
 const FRAGMENTED: readonly Reason['code'][] = ['NO_PLACEMENT'];
 const CROWDED: readonly Reason['code'][] = ['NO_PLACEMENT', 'CPU_SHORT', 'HOST_LOAD'];
 /** Decisions that one search for a defragmentation may take. */
-const TRIES = 128;
+const TRIES = 64;
 
 export interface Asking {
   readonly request: ChannelRequest;

@@ -13,6 +13,7 @@ import { Pump } from './pump.js';
 import { type Waiter, WaitingQueue } from './queue.js';
 import { type AnswerName, acceptedAnswer, newRecord, type Reserved, titleOf } from './reserved.js';
 import type { RoomMaker } from './room.js';
+import { SearchTurns } from './search-turns.js';
 
 /** Forecasts older than this are made again before a waiting request is decided on. */
 const FORECAST_FRESH_MS = 5_000;
@@ -30,8 +31,6 @@ interface WaitingCall {
   decision: Decision;
   /** Its QUEUED record is on the disk. */
   durable: boolean;
-  /** The book and the forecasts with which room was looked for among others last. */
-  searchedAt?: string;
   resolve(reserved: Reserved): void;
   reject(error: unknown): void;
 }
@@ -47,6 +46,7 @@ export class WaitingRoom {
   readonly #queue = new WaitingQueue<WaitingCall>();
   readonly #deadlines: Deadlines;
   readonly #pump = new Pump(() => this.#reconsiderAll());
+  readonly #searches = new SearchTurns();
   #stopped = false;
 
   constructor(
@@ -175,6 +175,7 @@ export class WaitingRoom {
   /** Paused VOD has its turn between live and VOD that has not begun. */
   async #reconsiderAll(): Promise<void> {
     let lookedAtPaused = false;
+    this.#searches.newRound();
     for (const waiting of this.#queue) {
       if (this.#stopped) return;
       if (waiting.request.channelClass === 'vod' && !lookedAtPaused) {
@@ -217,17 +218,11 @@ export class WaitingRoom {
       // Kept when the wait is over, if this is what it ends with.
       waiting.decision = this.#admission.decision(request, forecasts, verdict, 'QUEUED', waiting.id);
       const asking = { request, forecasts, place };
-      const room = this.#mayHaveChanged(waiting) ? this.#rooms.find(asking, verdict) : undefined;
+      const state = `${this.#book.version} ${forecasts.atMs}`;
+      const room = this.#searches.mayLook(waiting, state) ? this.#rooms.find(asking, verdict) : undefined;
       if (room === undefined) return;
       await this.#admit(waiting, (admitted) => this.#rooms.take(room, asking, titleOf(waiting), admitted));
     });
-  }
-
-  /** Whether looking for room among others may find what it did not find the last time. */
-  #mayHaveChanged(waiting: WaitingCall): boolean {
-    const before = waiting.searchedAt;
-    waiting.searchedAt = `${this.#book.version} ${waiting.forecasts.atMs}`;
-    return before !== waiting.searchedAt;
   }
 
   /** `write` makes it durable; undefined when the room is there no more. */

@@ -8,6 +8,9 @@ import type { Topology } from '../../src/topology/topology.js';
 import { bruteForce, capacityOf } from '../support/brute-force.js';
 import { arbitraryTopology, regularTopology } from '../support/topology-of.js';
 
+/** More for a night: CORECAST_PROPERTY_RUNS=20000. */
+const RUNS = Number(process.env['CORECAST_PROPERTY_RUNS'] ?? 400);
+
 const share = fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.constantFrom(100, 300, 500, 650, 1000));
 const request = (most: number) =>
   fc.record({
@@ -76,25 +79,29 @@ function assertRules(
 }
 
 describe('a placement', () => {
-  it('is found exactly when brute force finds one, keeps every rule, and scores as well', () => {
-    let placed = 0;
-    fc.assert(
-      fc.property(host(8), request(5), ({ topology, occupancy }, wanted) => {
-        const found = allocate(topology, occupancy, wanted);
-        const best = bruteForce(topology, occupancy, wanted);
-        expect(found.ok).toBe(best !== undefined);
-        if (!found.ok || best === undefined) return;
-        placed++;
-        expect(SCORE.map((name) => found.score[name])).toEqual(best);
-        assertRules(topology, occupancy, wanted.smtCoreMilli, found, topology.pools?.[wanted.channelClass]);
-        if (wanted.exclusive) return;
-        const given = found.cpus.map(({ shareMilli }) => shareMilli).sort((a, b) => b - a);
-        expect(given).toEqual([...wanted.sharesMilli].sort((a, b) => b - a));
-      }),
-      { numRuns: 400 },
-    );
-    expect(placed).toBeGreaterThan(50);
-  });
+  it(
+    'is found exactly when brute force finds one, keeps every rule, and scores as well',
+    () => {
+      let placed = 0;
+      fc.assert(
+        fc.property(host(8), request(5), ({ topology, occupancy }, wanted) => {
+          const found = allocate(topology, occupancy, wanted);
+          const best = bruteForce(topology, occupancy, wanted);
+          expect(found.ok).toBe(best !== undefined);
+          if (!found.ok || best === undefined) return;
+          placed++;
+          expect(SCORE.map((name) => found.score[name])).toEqual(best);
+          assertRules(topology, occupancy, wanted.smtCoreMilli, found, topology.pools?.[wanted.channelClass]);
+          if (wanted.exclusive) return;
+          const given = found.cpus.map(({ shareMilli }) => shareMilli).sort((a, b) => b - a);
+          expect(given).toEqual([...wanted.sharesMilli].sort((a, b) => b - a));
+        }),
+        { numRuns: RUNS },
+      );
+      expect(placed).toBeGreaterThan(50);
+    },
+    60_000 + RUNS * 10,
+  );
 
   it('that stays near its present CPUs moves as few as brute force can', () => {
     const current = fc.array(fc.nat(7), { minLength: 1, maxLength: 4 });
