@@ -67,6 +67,7 @@ class Sampler {
     int cpu = -1;
     // CPUs in its affinity mask; -1 when unknown.
     int maskCpus = -1;
+    uint32_t reads = 0;
     uint64_t runNs = 0;
     uint64_t runNsAtCpu = 0;
   };

@@ -30,7 +30,7 @@ static void read_file(int fd) {
 }
 
 static int open_file(const char *format, const char *pid, const char *tid) {
-  char path[256];
+  char path[512];
   snprintf(path, sizeof path, format, pid, tid);
   return open(path, O_RDONLY);
 }

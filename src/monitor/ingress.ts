@@ -10,7 +10,7 @@ import { TcpRates } from './tcp-rates.js';
  * what the whole monitor may cost. Ticks between two looks at its sockets. Processes take turns.
  */
 const BYTES_EVERY = 5;
-const SOCKETS_EVERY = 30;
+const SOCKETS_EVERY = 60;
 /** What a process with a UDP socket reads elsewhere says something of its ingress only above this. */
 const LEAST_BPS = 16_000;
 
