@@ -8,11 +8,11 @@ const { hostAddon } = await import(`${dist}/lib/native.js`);
 const { createMonitor } = await import(`${dist}/monitor/monitor.js`);
 
 /**
- * Processes that begin are watched closely for ten seconds. Meanwhile ten ticks a second, as many as in two minutes: the
- * daemon runs for weeks, and V8 compiles in the first of them.
+ * Processes that begin are watched closely for ten seconds. Then, and a while longer, as many ticks as in a quarter of an
+ * hour: the daemon runs for weeks, and V8 compiles in its first minutes.
  */
-const WARM_UP_MS = 12_000;
-const WARM_UP_INTERVAL_MS = 100;
+const WARM_UP_MS = 20_000;
+const WARM_UP_INTERVAL_MS = 20;
 
 const addon = hostAddon();
 const monitor = createMonitor({
