@@ -1,0 +1,23 @@
+import type { CpuShare } from '../reservation/reservation.js';
+import type { Host } from './host.js';
+import type { Arrival, Workload } from './workload.js';
+
+/** Who may run. Sees what an operator or a daemon would see of the host; only the oracle is given the workload's future. */
+export interface Policy {
+  /** Admission of one channel: 'pooled' without CPUs of its own. */
+  admit(arrival: Arrival, host: Host, step: number): 'pooled' | readonly CpuShare[] | undefined;
+  /** After each step. */
+  observe?(host: Host, step: number): void;
+  ended?(arrival: Arrival): void;
+  /** Cores that are promised now. */
+  reservedCores(): number;
+}
+
+export interface PolicyKind {
+  readonly name: string;
+  /** What `setting` means. */
+  readonly setting: string;
+  /** Settings to try on a host of so many CPUs, none when there is nothing to set. */
+  settings(cpus: number): readonly number[];
+  make(workload: Workload, setting: number): Policy;
+}
