@@ -10,6 +10,7 @@ import { addModelsCommand } from './commands/models.js';
 import { addPredictCommand } from './commands/predict.js';
 import { addReservationsCommand } from './commands/reservations.js';
 import { addRunCommand } from './commands/run.js';
+import { addSimulateCommand } from './commands/simulate.js';
 import { addStatusCommand } from './commands/status.js';
 import { addTrainCommand } from './commands/train.js';
 import { EXIT, EXIT_CODE_HELP } from './exit-codes.js';
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   addCalibrateCommand(program);
   addTrainCommand(program);
   addModelsCommand(program);
+  addSimulateCommand(program);
   addCheckCommand(program);
   for (const command of program.commands) inheritExit(command);
   await program.parseAsync();

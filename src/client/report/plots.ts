@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot';
-import { parseHTML } from 'linkedom';
 import type { Epoch__Output } from '../../rpc/generated/corecast/v1/Epoch.js';
+import { draw, WIDTH } from './draw.js';
 import { type Dot, type EncoderError, ORIGINS, type Origin, type Share } from './summary.js';
 
 /*
@@ -8,7 +8,6 @@ import { type Dot, type EncoderError, ORIGINS, type Origin, type Share } from '.
  * shows the <title> of a mark.
  */
 
-const WIDTH = 720;
 /** Both are told apart on light and on dark, and by people who see no red or green. */
 const ORIGIN_COLOURS = ['#3d7dd8', '#e0851f'];
 const FORECAST = 'forecast of the median, cores';
@@ -167,20 +166,6 @@ export function trainingCurve(epochs: readonly Epoch__Output[], kept: number): s
 }
 
 const PARTS = ['training part', 'validation part'] as const;
-
-function draw(options: Plot.PlotOptions): string {
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
-  const style = { background: 'none', fontSize: '12px' };
-  // Room for the label of the axis below its ticks.
-  const drawn = Plot.plot({
-    marginTop: 28,
-    marginBottom: 44,
-    ...options,
-    style,
-    document,
-  } as Plot.PlotOptions);
-  return drawn.outerHTML;
-}
 
 /** An origin has its colour whether or not the other is there. */
 function coloursOf(shown: readonly { readonly origin: Origin }[]): { domain: Origin[]; range: string[] } {
