@@ -12,6 +12,9 @@ import { demandOf, keepsRealTime, spread, withHeadroom } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
 import { cores, count, percent } from './words.js';
 
+/** Nobody's channel is made so cheap. */
+const LEAST_OFFER_MILLI = 50;
+
 interface Candidate {
   readonly forecast: Forecast;
   readonly q90Milli: number;
@@ -79,7 +82,7 @@ function noPlace(
   return {
     reason: {
       code: short ? 'CPU_SHORT' : 'NO_PLACEMENT',
-      text: `${needs(input, fewest)}; ${offer}`,
+      text: `${needs(input, fewest)}; ${offer}${wouldFit(input, fewest, shortfall.largestMilli)}`,
       needed: fewest.milli,
       available: shortfall.availableMilli,
       unit: 'thousandths',
@@ -87,6 +90,19 @@ function noPlace(
     },
     possible,
   };
+}
+
+/**
+ * The same channel made cheaper, so that it fits now: its shares shrink together until each is at most what the roomiest
+ * CPUs have. Empty where that would be next to nothing.
+ */
+function wouldFit(input: DecideInput, fewest: Candidate, largestMilli: readonly number[]): string {
+  const { sharesMilli } = allocation(input, fewest);
+  const factor = sharesMilli.reduce((least, share, i) => Math.min(least, (largestMilli[i] ?? 0) / share), 1);
+  // In hundredths of a core, as it is said.
+  const demandMilli = Math.floor((factor * fewest.q90Milli) / 10) * 10;
+  if (input.request.exclusive || demandMilli < LEAST_OFFER_MILLI) return '';
+  return `; up to ${(demandMilli / 1000).toFixed(2)} (0.9 quantile) would fit now: a cheaper rung, preset, size or frame rate`;
 }
 
 function neverRealTime(input: DecideInput, index: OccupancyIndex, widest: Candidate): Choice {

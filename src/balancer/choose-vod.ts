@@ -67,7 +67,7 @@ function noPlace(input: DecideInput, index: OccupancyIndex, least: Forecast, ref
   const shortfall = refused.explain();
   const short = milli > index.freeMilli;
   const text = possible
-    ? `needs at least ${count(least.cpuCount, 'whole CPU')}: ${shortfall.text}`
+    ? `needs at least ${count(least.cpuCount, 'whole CPU')}: ${shortfall.text}${wouldFit(least, shortfall.largestMilli)}`
     : `asks for ${count(least.cpuCount, 'whole CPU')}, more than ${index.host.pools === undefined ? 'this host has' : 'the pool of vod has'} even when empty: ask for fewer`;
   return {
     forecast: least,
@@ -87,6 +87,12 @@ function noPlace(input: DecideInput, index: OccupancyIndex, least: Forecast, ref
       hostLoadCheck(input, index, least, { loadMilli: milli, reservedMilli: milli }),
     ],
   };
+}
+
+/** For a request that names its CPUs: fewer would do, if there are any. */
+function wouldFit({ cpuCount }: Forecast, largestMilli: readonly number[]): string {
+  const whole = largestMilli.filter((milli) => milli === CPU_MILLI).length;
+  return whole === 0 || whole >= cpuCount ? '' : `; ${count(whole, 'whole CPU')} would fit now`;
 }
 
 function wholeCpus({ request, smtCoreMilli }: DecideInput, forecast: Forecast) {

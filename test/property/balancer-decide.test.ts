@@ -112,3 +112,38 @@ describe('a day of arrivals', () => {
     );
   });
 });
+
+describe('a refusal for want of a place', () => {
+  it('names a cheaper channel that does fit now', () => {
+    let offers = 0;
+    const limits = { ...configSchema.parse({}).limits, host_load: 1 };
+    fc.assert(
+      fc.property(
+        arbitraryTopology(8),
+        fc.array(cores, { minLength: 1, maxLength: 12 }),
+        (topology, list) => {
+          const index = new OccupancyIndex(topology, 1300);
+          const decided = (q90: number) => {
+            const input = decideInput(topology, q90, { occupancy: index, limits });
+            const forecasts = input.forecasts.map(({ cpuCount }) =>
+              forecastOf(cpuCount, q90, { flat: true }),
+            );
+            return decide({ ...input, forecasts });
+          };
+          for (const q90 of list) {
+            const verdict = decided(q90);
+            index.reserve(verdict.cpus, false);
+            const text = verdict.reasons.find(({ passed }) => !passed)?.text ?? '';
+            const offer = /up to ([\d.]+) \(0.9 quantile\) would fit now/.exec(text)?.[1];
+            if (offer === undefined) continue;
+            offers++;
+            expect(Number(offer)).toBeLessThan(q90);
+            expect(decided(Number(offer)).fits, text).toBe(true);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+    expect(offers).toBeGreaterThan(50);
+  });
+});

@@ -89,7 +89,8 @@ describe('a live request', () => {
     expect(verdict).toMatchObject({ fits: false, waitingHelps: true, cpus: [], retryAfterMs: 5_000 });
     expect(verdict.reasons[0]).toMatchObject({ code: 'CPU_SHORT', needed: 1500, available: 1240 });
     expect(verdict.reasons[0]?.text).toBe(
-      'needs 1.50 cores (0.9 quantile 1.20 + 20 % headroom); the whole host has 1.24 cores left',
+      'needs 1.50 cores (0.9 quantile 1.20 + 20 % headroom); the whole host has 1.24 cores left; ' +
+        'up to 0.74 (0.9 quantile) would fit now: a cheaper rung, preset, size or frame rate',
     );
   });
 
@@ -100,7 +101,8 @@ describe('a live request', () => {
     });
     expect(failed(input)).toEqual(['NO_PLACEMENT']);
     expect(textOf(input, 'NO_PLACEMENT')).toBe(
-      'needs 1.00 core (0.9 quantile 0.80 + 20 % headroom); it wants 1 CPU with 1.00 free, but the roomiest 1 CPU offers 0.70',
+      'needs 1.00 core (0.9 quantile 0.80 + 20 % headroom); it wants 1 CPU with 1.00 free, but the roomiest 1 CPU offers 0.70; ' +
+        'up to 0.56 (0.9 quantile) would fit now: a cheaper rung, preset, size or frame rate',
     );
   });
 
