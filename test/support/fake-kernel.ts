@@ -34,7 +34,7 @@ export function fakeKernel(process: FakeProcess, online: readonly number[]): Hos
       if (String(effective) !== String(present)) changed++;
       process.threads.set(tid, process.escapes?.get(tid) ?? effective);
     }
-    return { threads: process.threads.size, changed };
+    return { threads: process.threads.size, changed, strays: [] };
   };
   return {
     ...hostAddon(),

@@ -42,7 +42,7 @@ export const BREAKAGES: Readonly<Record<string, Boundaries>> = {
   },
   'the kernel ignores masks': {
     kernel: (calls) => {
-      const ignored = () => ({ threads: 1, changed: 0 });
+      const ignored = () => ({ threads: 1, changed: 0, strays: [] });
       return { ...calls, setProcessAffinity: ignored, confineProcess: ignored };
     },
   },

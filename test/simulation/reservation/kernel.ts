@@ -133,7 +133,7 @@ export class SimulatedKernel {
         if (!sameCpus(mask, given)) changed++;
         process.threads.set(tid, given);
       }
-      return { threads: process.threads.size, changed };
+      return { threads: process.threads.size, changed, strays: [] };
     };
     return {
       startTicks: (pid) => find(pid).startTicks,
