@@ -30,6 +30,8 @@ export class Host {
   readonly #load: Float64Array;
   #pinned = false;
   #behind = false;
+  /** Speeds are of an earlier step, in which somebody was behind. */
+  #stale = false;
   #base: Float64Array = new Float64Array(FIRST_SLOTS);
   #offset: Int32Array = new Int32Array(FIRST_SLOTS);
   #until: Int32Array = new Int32Array(FIRST_SLOTS);
@@ -88,6 +90,10 @@ export class Host {
       demand[slot] = cores;
       wanted += cores;
     }
+    if (this.#stale && !this.#behind) {
+      speed.fill(1);
+      this.#stale = false;
+    }
     if (this.#behind) {
       wanted = 0;
       for (let slot = 0; slot < count; slot++) wanted += demand[slot]! * wantedSpeed(lagS[slot]!);
@@ -103,7 +109,7 @@ export class Host {
       if (lag > LATE_LAG_S) this.late++;
       if (lag >= DUST) this.#behind = true;
     }
-    if (!this.#behind) speed.fill(1);
+    this.#stale = true;
   }
 
   #runPooled(wanted: number): void {
