@@ -1,6 +1,7 @@
 import { corecast, corecastTuned } from './corecast.js';
 import { countCap, meanCpu, noAdmission, nSigma, oracle, reactive, signatureLookup } from './peers.js';
 import type { PolicyKind } from './policy.js';
+import { pooledForecasts } from './pooled.js';
 import type { MeasuredChannel } from './population.js';
 import { type Outcome, simulate } from './simulate.js';
 import { type Arrivals, makeWorkload, type Workload } from './workload.js';
@@ -15,7 +16,7 @@ export const PEERS: readonly PolicyKind[] = [
   reactive,
   nSigma,
 ];
-export const POLICIES: readonly PolicyKind[] = [...PEERS, corecast, corecastTuned, oracle];
+export const POLICIES: readonly PolicyKind[] = [...PEERS, corecast, corecastTuned, pooledForecasts, oracle];
 
 export interface Scenario {
   readonly cpus: number;

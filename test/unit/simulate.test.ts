@@ -17,6 +17,7 @@ import {
   signatureLookup,
 } from '../../src/simulate/peers.js';
 import type { PolicyKind } from '../../src/simulate/policy.js';
+import { pooledForecasts } from '../../src/simulate/pooled.js';
 import { type MeasuredChannel, parsePopulation, variationTable } from '../../src/simulate/population.js';
 import { simulate } from '../../src/simulate/simulate.js';
 import { ARRIVALS, type Arrival, makeWorkload, type Workload } from '../../src/simulate/workload.js';
@@ -153,6 +154,11 @@ describe('policies', () => {
     ]);
     const outcome = simulate(workload, oracle.make(workload, 0));
     expect([outcome.admitted, outcome.refused, outcome.lateHours]).toEqual([2, 1, 0]);
+  });
+  it('pooled forecasts let the spreads of several channels cancel', () => {
+    // Spread 0.1 each: alone 0.5 + 3 × 0.1; of n channels n × 0.5 + 3 × 0.1 × √n, which for 6 is 3.73, for 7 4.29.
+    const wide = Array.from({ length: 10 }, () => channelOf(0.5, { q90: 0.5 + 1.2816 * 0.1 }));
+    expect(admittedOf(pooledForecasts, 3, 4, wide)).toBe(6);
   });
   it('corecast reserves the 0.9 quantile with the headroom, one CPU full after the other', () => {
     // 0.4 / 0.8 = 500 thousandths each: two on a CPU, but the limit on the forecast load of 0.9 leaves all four.
