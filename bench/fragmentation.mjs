@@ -13,7 +13,8 @@
  *   first fit        the lowest CPUs with room, whatever their L3: what is done without an allocator
  *
  * fragmented_percent: arrivals that are refused although enough is free in all. refused_percent: all that are refused.
- * spread_percent: of those placed, that span several L3s, though one would hold them. migrations_per_day: of defragmented.
+ * search_p50_ms, search_p99_ms: one search for migrations, of those that failed to place, found or not. spread_percent: of
+ * those placed, that span several L3s, though one would hold them. migrations_per_day: of defragmented.
  * same_score_percent: placements of the shipped allocator, of those on one and the same host state, whose score is the
  * best of all places; worse_l3_percent of them span more L3s or nodes. Figures are of the largest host; the rows have all.
  */
@@ -56,6 +57,8 @@ export async function run({ days = 7, seed = 1, load = 0.9 } = {}) {
       all_places_fragmented_percent: of('all places').fragmented_percent,
       defragmented_percent: of('defragmented').fragmented_percent,
       migrations_per_day: of('defragmented').migrations_per_day,
+      search_p50_ms: of('defragmented').search_p50_ms,
+      search_p99_ms: of('defragmented').search_p99_ms,
     },
     peers: {
       first_fit: {

@@ -34,6 +34,7 @@ export class Churn {
     this.held = new Map();
     this.ids = 0;
     this.counts = { arrived: 0, refused: 0, fragmented: 0, placed: 0, spread: 0, migrations: 0 };
+    this.searches = [];
     this.compared = { all: 0, same: 0, worseSpan: 0 };
   }
 
@@ -119,12 +120,14 @@ export class Churn {
         ? { fits: true, cpus: found.cpus, missing: 0 }
         : { fits: false, cpus: [], missing: found.explain().missingMilli };
     };
+    const began = performance.now();
     const moves = defragment(
       this.index,
       [...this.held.values()],
       { exclusive: request.exclusive, ask },
       BUDGET,
     );
+    this.searches.push(performance.now() - began);
     if (moves === undefined) return undefined;
     for (const { tenant } of moves) this.index.release(tenant.cpus, tenant.exclusive);
     for (const { tenant, cpus } of moves) {
@@ -155,12 +158,20 @@ export class Churn {
       refused_percent: percent(refused, arrived),
       fragmented_percent: percent(fragmented, arrived),
       spread_percent: percent(spread, placed),
+      ...(this.searches.length === 0
+        ? {}
+        : { search_p50_ms: quantile(this.searches, 0.5), search_p99_ms: quantile(this.searches, 0.99) }),
       migrations_per_day: Number((migrations / days).toFixed(2)),
       ...(all === 0
         ? {}
         : { same_score_percent: percent(same, all), worse_l3_percent: percent(worseSpan, all) }),
     };
   }
+}
+
+function quantile(values, q) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return Number(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))].toFixed(2));
 }
 
 /** Each share, largest first, on the lowest CPU that has room for it. */

@@ -4,7 +4,14 @@ import { formatCpuset } from '../lib/cpuset.js';
 import { isCorecastError } from '../lib/errors.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Admission, Forecasts, Place } from './admission.js';
-import { type Concession, defragment, preempt, type Tenant, type Trial } from './allocator-make-room.js';
+import {
+  type Ask,
+  type Concession,
+  defragment,
+  preempt,
+  type Tenant,
+  type Trial,
+} from './allocator-make-room.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import type { Book, Part } from './book.js';
 import { cpusetOf, milliOf } from './cpu-shares.js';
@@ -16,6 +23,9 @@ const FRAGMENTED: readonly Reason['code'][] = ['NO_PLACEMENT'];
 const CROWDED: readonly Reason['code'][] = ['NO_PLACEMENT', 'CPU_SHORT', 'HOST_LOAD'];
 /** Decisions that one search for a defragmentation may take. */
 const TRIES = 64;
+/** A decision that must prove that nothing fits may take some 50 ms; nobody else is served meanwhile. */
+const SEARCH_MS = 50;
+const TOO_LATE: Trial = { fits: false, cpus: [], missing: Number.POSITIVE_INFINITY };
 
 export interface Asking {
   readonly request: ChannelRequest;
@@ -50,7 +60,7 @@ export class RoomMaker {
     const { exclusive, channelClass } = asking.request;
     const index = this.#index();
     if (migrations > 0 && may(FRAGMENTED)) {
-      const ask = () => trialOf(this.#decide(asking, 0));
+      const ask = this.#timed(() => trialOf(this.#decide(asking, 0)));
       const budget = { migrations, tries: TRIES };
       const moves = defragment(index, this.#tenants(true), { exclusive, ask }, budget);
       const room = moves && this.#outcome(index, asking, moves, 'DEFRAGMENTED');
@@ -58,8 +68,8 @@ export class RoomMaker {
     }
     if (channelClass !== 'live' || vod === 'none' || !may(CROWDED)) return undefined;
     const tenants = this.#tenants(vod === 'pause').filter((tenant) => tenant.channelClass === 'vod');
-    const ask = (away: readonly Tenant[]) => trialOf(this.#decide(asking, sumOf(away)));
     for (const keep of [true, false]) {
+      const ask = this.#timed((away) => trialOf(this.#decide(asking, sumOf(away))));
       const given = preempt(index, tenants, { exclusive, ask }, keep);
       const room = given && this.#outcome(index, asking, given, 'PREEMPTED');
       if (room !== undefined) return room;
@@ -93,6 +103,12 @@ export class RoomMaker {
       },
     );
     return locked();
+  }
+
+  /** After SEARCH_MS nothing fits any more, and the search ends. */
+  #timed(ask: Ask): Ask {
+    const untilMs = this.#deps.clock.monotonicMs() + SEARCH_MS;
+    return (away) => (this.#deps.clock.monotonicMs() > untilMs ? TOO_LATE : ask(away));
   }
 
   /** The decision with everybody where the concessions put them. */
