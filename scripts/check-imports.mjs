@@ -12,6 +12,7 @@ const PURE = [
   /^adjuster\/plan/,
   /^topology\/(topology|parse)/,
   /^feedback\/promotion/,
+  /^simulate\//,
   /^lib\/(assert|cpuset|errors)/,
 ];
 const PURE_FORBIDDEN_MODULES =
@@ -66,6 +67,8 @@ for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' }).map((
       if (!shared)
         problems.push(`${file}: only main.ts and daemon.ts may import ${toFolder}/, yet it imports ${to}`);
     }
+    if (toFolder === 'simulate' && folder !== 'simulate' && folder !== 'client')
+      problems.push(`${file}: only client/ may import simulate/, yet it imports ${to}`);
     if (to === 'daemon.ts' && file !== 'main.ts') problems.push(`${file}: only main.ts may import daemon.ts`);
   }
 }
