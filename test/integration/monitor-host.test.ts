@@ -11,7 +11,7 @@ import { createMonitor, type RunningMonitor } from '../../src/monitor/monitor.js
 import type { HostSample } from '../../src/monitor/sample.js';
 import { DATAGRAM_CHARGE_BYTES } from '../../src/monitor/socket-tables.js';
 
-function realMonitor(intervalMs: number): RunningMonitor {
+function realMonitor(intervalMs: number, fastIntervalMs = intervalMs): RunningMonitor {
   return createMonitor({
     sampler: hostAddon().openSampler('/proc'),
     tcp: tcpReader(),
@@ -27,6 +27,7 @@ function realMonitor(intervalMs: number): RunningMonitor {
       reportedIngress: () => ({ bps: 0, queueLength: 0 }),
     },
     intervalMs,
+    fastIntervalMs,
   });
 }
 
@@ -256,6 +257,30 @@ test('threads have their own times, switches and masks', async () => {
   expect(main.switches).toBeGreaterThan(0);
   expect(main.waitSeconds).toBeGreaterThanOrEqual(0);
   expect(sample.widestMask).toBe(1);
+});
+
+test('ticks come faster while a channel starts, and as ever once it is gone; a new pace holds at once', async () => {
+  const idle = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' });
+  const monitor = realMonitor(60_000, 50);
+  monitor.start();
+  const ticks = () => monitor.metrics().ticks;
+  const reach = async (count: number) => {
+    for (let i = 0; i < 200 && ticks() < count; i++) await sleep(50);
+    expect(ticks()).toBeGreaterThanOrEqual(count);
+  };
+  expect(ticks()).toBe(0);
+  monitor.track(idle.pid!, hostAddon().startTicks(idle.pid!));
+  await reach(5);
+  monitor.untrack(idle.pid!);
+  await sleep(100); // the tick that was due
+  const before = ticks();
+  await sleep(500);
+  expect(ticks() - before).toBeLessThanOrEqual(1);
+  monitor.setPace({ intervalMs: 50 });
+  await reach(before + 5);
+  await monitor.stop();
+  idle.kill('SIGKILL');
+  await once(idle, 'close');
 });
 
 test('the inventory names this host, and what takes too long is left out with a note', async () => {
