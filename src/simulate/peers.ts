@@ -98,7 +98,7 @@ function measured({ cpus }: Workload, share: number, peakOf: (host: Host) => num
       peak = peakOf(host);
       newcomers = 0;
     },
-    reservedCores: () => peak,
+    reservedCores: () => 0,
   };
 }
 

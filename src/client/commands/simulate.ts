@@ -28,7 +28,7 @@ export function addSimulateCommand(program: Command): void {
     .option('--cpus <n>', 'CPUs of the host', integer(2, 256), 64)
     .addOption(new Option('--arrivals <kind>', 'how channels come (default: all of them)').choices(ARRIVALS))
     .option('--hours <n>', 'simulated hours that count, of each workload', integer(1, 240), 24)
-    .option('--workloads <n>', 'for each kind of arrivals, and as many for tuning', integer(1, 20), 1)
+    .option('--workloads <n>', 'for each kind of arrivals, and as many for tuning', integer(1, 20), 2)
     .option('--seed <n>', 'the same seed, the same channels', integer(0, 1_000_000), 1)
     .option('--html <file>', 'write a page with plots')
     .option('--json', 'one JSON object')

@@ -22,7 +22,7 @@ export function simulationPage(
 <header>
 <p class="kind">Simulation</p>
 <h1>${cpus} CPUs, admission policies side by side</h1>
-<p class="lead">${arrivals.join(', ')} arrivals, ${workloads} workloads of ${hours} hours each, seed ${seed}. Settings were chosen on as many other workloads.</p>
+<p class="lead">${arrivals.join(', ')} arrivals, seed ${seed}; of each kind ${workloads} × ${hours} hours. Settings were chosen on as many others.</p>
 </header>
 ${figures(comparison)}
 ${table(results)}

@@ -6,6 +6,7 @@ import { draw, WIDTH } from './draw.js';
 const SCHEME = 'Observable10';
 /** What is later than this, percent, tells the policies apart no more. */
 const MOST_LATE = 1;
+const LATE_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.5, 1];
 const LATE_AXIS = 'admitted time that is late, %';
 
 /** A policy's line goes through all its settings; the ring is the chosen one on the workloads that are reported. */
@@ -17,7 +18,7 @@ export function carriedAgainstLate(results: readonly PolicyResult[]): string {
     width: WIDTH,
     height: 420,
     marginLeft: 48,
-    x: { label: LATE_AXIS, domain: [0, MOST_LATE], grid: true },
+    x: { type: 'sqrt', label: LATE_AXIS, domain: [0, MOST_LATE], ticks: LATE_TICKS, grid: true },
     y: { label: 'mean channels carried', grid: true, zero: true },
     color: { legend: true, scheme: SCHEME, domain: results.map(({ policy }) => policy) },
     marks: [
