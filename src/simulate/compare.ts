@@ -154,7 +154,7 @@ function ratiosOf(results: readonly PolicyResult[]) {
   // Late on the reported workloads, a policy of ours carries nothing; a peer that was on time when tuned still counts.
   const ours = (name: string) => {
     const result = named(name);
-    return result !== undefined && result.lateShare <= LATE_LIMIT ? result.channels : 0;
+    return result?.onTime === true && result.lateShare <= LATE_LIMIT ? result.channels : 0;
   };
   const peers = results.filter((one) => one.onTime && PEERS.some(({ name }) => name === one.policy));
   const best = peers.reduce<PolicyResult | undefined>(
