@@ -18,7 +18,14 @@ export function carriedAgainstLate(results: readonly PolicyResult[]): string {
     width: WIDTH,
     height: 420,
     marginLeft: 48,
-    x: { type: 'sqrt', label: LATE_AXIS, domain: [0, MOST_LATE], ticks: LATE_TICKS, grid: true },
+    x: {
+      type: 'sqrt',
+      label: LATE_AXIS,
+      domain: [0, MOST_LATE],
+      ticks: LATE_TICKS,
+      tickFormat: String,
+      grid: true,
+    },
     y: { label: 'mean channels carried', grid: true, zero: true },
     color: { legend: true, scheme: SCHEME, domain: results.map(({ policy }) => policy) },
     marks: [
