@@ -19,6 +19,7 @@
       "sources": [
         "native/affinity.cc",
         "native/arguments.cc",
+        "native/confiner.cc",
         "native/cpu_times.cc",
         "native/exit_watcher.cc",
         "native/gpu_reader.cc",
@@ -36,7 +37,8 @@
         "native/system_error.cc",
         "native/task_dir.cc",
         "native/tcp_reader.cc",
-        "native/tcp_sockets.cc"
+        "native/tcp_sockets.cc",
+        "native/thread_masks.cc"
       ]
     },
     {

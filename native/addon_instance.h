@@ -15,6 +15,7 @@ struct AddonInstance {
   Napi::FunctionReference samplerConstructor;
   Napi::FunctionReference tcpReaderConstructor;
   Napi::FunctionReference gpuReaderConstructor;
+  Napi::FunctionReference confinerConstructor;
   std::unique_ptr<ExitWatcher> exitWatcher;
 
   static AddonInstance& Of(Napi::Env env) { return *env.GetInstanceData<AddonInstance>(); }

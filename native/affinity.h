@@ -3,6 +3,8 @@
 
 #include <napi.h>
 
+#include "thread_masks.h"
+
 namespace corecast {
 
 // CPU affinity of one thread or of every thread of a process; src/lib/native.ts documents each.
@@ -11,6 +13,9 @@ Napi::Value ConfineProcess(const Napi::CallbackInfo& info);
 Napi::Value SetThreadAffinity(const Napi::CallbackInfo& info);
 Napi::Value GetProcessAffinity(const Napi::CallbackInfo& info);
 Napi::Value GetThreadAffinity(const Napi::CallbackInfo& info);
+
+// ConfineOutcome of src/lib/native.ts.
+Napi::Object WithStrays(Napi::Env env, const MaskOutcome& outcome);
 
 }  // namespace corecast
 

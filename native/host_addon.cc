@@ -5,6 +5,7 @@
 #include "addon_instance.h"
 #include "affinity.h"
 #include "coded_errors.h"
+#include "confiner.h"
 #include "exit_watcher.h"
 #include "gpu_reader.h"
 #include "notify.h"
@@ -28,6 +29,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   instance->samplerConstructor = Napi::Persistent(ProcSampler::DefineClass(env));
   instance->tcpReaderConstructor = Napi::Persistent(TcpReader::DefineClass(env));
   instance->gpuReaderConstructor = Napi::Persistent(GpuReader::DefineClass(env));
+  instance->confinerConstructor = Napi::Persistent(Confiner::DefineClass(env));
 
   Register<SetProcessAffinity>(exports, "setProcessAffinity");
   Register<ConfineProcess>(exports, "confineProcess");
@@ -45,6 +47,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Register<OpenSampler>(exports, "openSampler");
   Register<OpenTcpReader>(exports, "openTcpReader");
   Register<OpenGpuReader>(exports, "openGpuReader");
+  Register<OpenConfiner>(exports, "openConfiner");
   return exports;
 }
 

@@ -8,6 +8,7 @@ import { cpuset } from './lib/cpuset.js';
 import { isCorecastError, messageOf } from './lib/errors.js';
 import type { Log } from './lib/log.js';
 import type { HostSample, Monitor } from './monitor/sample.js';
+import type { Drift } from './pinning/drift.js';
 import type { Pinning } from './pinning/pinning.js';
 import type { ProcessRef, Reservation, ReservationState } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
@@ -23,8 +24,8 @@ export interface ChannelsDeps {
   readonly log: Log;
   /** A finished channel, with what it cost. */
   onRun(run: Run): void;
-  /** Threads found outside their reservation and brought back. */
-  onRepaired(reservation: Reservation, threads: number): void;
+  /** Threads were found outside their reservation; `repaired` of them were brought back. */
+  onDrift(reservation: Reservation, drift: Drift, repaired: number): void;
 }
 
 /** A process is attached. */
@@ -45,6 +46,8 @@ export class Channels {
   readonly #idByPid = new Map<number, string>();
   readonly #summaries = new Map<string, Promise<UsageSummary | undefined>>();
   readonly #unwatch: (() => void)[];
+  /** By reservation: what keeps its threads off their CPUs and cannot be repaired. */
+  readonly #stuck = new Map<string, string>();
   #adjusting = false;
 
   constructor(deps: ChannelsDeps) {
@@ -168,8 +171,15 @@ export class Channels {
     const reservation = this.#deps.reservations.get(id);
     if (reservation === undefined || reservation.cpus.length === 0) return;
     try {
-      const { repaired } = this.#deps.pinning.repair(process, cpuset(reservation.cpus.map(({ cpu }) => cpu)));
-      if (repaired > 0) this.#deps.onRepaired(reservation, repaired);
+      const { repaired, drift } = this.#deps.pinning.repair(
+        process,
+        cpuset(reservation.cpus.map(({ cpu }) => cpu)),
+      );
+      // What cannot be repaired is the same every tick: told once.
+      const news = drift !== undefined && (repaired > 0 || this.#stuck.get(id) !== drift.text);
+      if (repaired > 0 || drift === undefined) this.#stuck.delete(id);
+      else this.#stuck.set(id, drift.text);
+      if (news) this.#deps.onDrift(reservation, drift, repaired);
     } catch (error) {
       if (isCorecastError(error, 'PROCESS_GONE')) return;
       this.#deps.log.warn(

@@ -276,9 +276,11 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       history,
       log,
       onRun: learn,
-      onRepaired: (reservation, threads) => {
-        metrics.repairedThreads(threads);
-        log.warn({ id: reservation.id, threads }, 'threads had left their CPUs and were brought back');
+      onDrift: (reservation, { cause, text }, repaired) => {
+        metrics.repairedThreads(repaired);
+        const done = repaired > 0 ? `${repaired} brought back` : 'not repaired';
+        log.warn({ id: reservation.id, cause, repaired }, `threads had left their CPUs: ${text}; ${done}`);
+        reservations.announce(reservation, repaired > 0 ? 'repaired' : 'squeezed', text);
       },
     });
 

@@ -11,10 +11,10 @@ export interface HostAddon {
    */
   setProcessAffinity(pid: number, cpus: readonly number[]): { threads: number; changed: number };
   /**
-   * Like setProcessAffinity, but leaves alone each thread whose mask lies within `cpus` already: the cheap check of every
-   * tick. `changed` counts threads that were outside.
+   * Like setProcessAffinity, but leaves alone each thread whose mask lies within `cpus` already. `changed` counts threads
+   * that were outside.
    */
-  confineProcess(pid: number, cpus: readonly number[]): { threads: number; changed: number };
+  confineProcess(pid: number, cpus: readonly number[]): ConfineOutcome;
   /** sched_setaffinity(2) of one thread; tid 0 is the calling thread. */
   setThreadAffinity(tid: number, cpus: readonly number[]): void;
   /** Every thread of a process as the kernel has it now. `name` is comm. */
@@ -47,6 +47,37 @@ export interface HostAddon {
    * `library`: a name for dlopen(3).
    */
   openGpuReader(library: string): GpuReader;
+  openConfiner(): Confiner;
+}
+
+/** A thread that was found outside the CPUs of its process. */
+export interface Stray {
+  readonly tid: number;
+  /** comm. */
+  readonly name: string;
+  /** What it had before it was brought back. */
+  readonly cpus: readonly number[];
+  /** Seconds since it was made, with the kernel's resolution of 10 ms; infinite when it has ended since. */
+  readonly ageSeconds: number;
+}
+
+export interface ConfineOutcome {
+  readonly threads: number;
+  readonly changed: number;
+  /** The first 32 of those that changed. */
+  readonly strays: readonly Stray[];
+}
+
+/**
+ * confineProcess() for every tick: /proc/PID/task stays open between calls and with it the proof that this is the process
+ * that started at `startTicks`, so neither is looked up again.
+ */
+export interface Confiner {
+  /** Throws ESRCH when the process is gone or its start time differs. */
+  confine(pid: number, startTicks: number, cpus: readonly number[]): ConfineOutcome;
+  /** Closes what is open for a process; unknown ones are none. */
+  forget(pid: number): void;
+  close(): void;
 }
 
 /**

@@ -4,24 +4,50 @@ import type { HostAddon } from '../lib/native.js';
 import type { ProcessRef } from '../reservation/reservation.js';
 import { checkCpus, kernelError } from './kernel-error.js';
 import type { Pinning, PinResult, ThreadMask } from './pinning.js';
+import { Repairs, type RepairsOptions } from './repairs.js';
 
 /** How often threads that keep leaving their CPUs are brought back within one call. The next tick tries again. */
 const MAX_REPAIRS = 3;
 
+export interface AffinityOptions extends Partial<RepairsOptions> {
+  readonly addon: HostAddon;
+  /** Why cgroups are not used. */
+  readonly reason?: string;
+}
+
 /** Pinning through sched_setaffinity(2), thread by thread. */
-export function createPinning({ addon }: { addon: HostAddon }): Pinning {
+export function createPinning(options: AffinityOptions): Pinning {
+  const { addon } = options;
+  const repairs = new Repairs({ procRoot: '/proc', sysRoot: '/sys', runRoot: '/run', ...options });
+  const known = (process: ProcessRef, result: PinResult) => {
+    repairs.pinned(process);
+    return result;
+  };
   return {
-    pin: (process, cpus) => guarded(addon, process, cpus, () => pin(addon, process, cpus)),
-    verify: (process, cpus) => guarded(addon, process, cpus, () => readBack(addon, process, cpus)),
-    repair: (process, cpus) =>
-      guarded(addon, process, cpus, () => {
-        const { threads, changed } = addon.confineProcess(process.pid, cpus);
-        return { threads, repaired: changed };
-      }),
+    backend: () => ({ kind: 'affinity', reason: options.reason ?? 'no cgroup was asked for' }),
+    pin: (process, cpus) =>
+      known(
+        process,
+        guarded(addon, process, cpus, () => pin(addon, process, cpus)),
+      ),
+    verify: (process, cpus) =>
+      known(
+        process,
+        guarded(addon, process, cpus, () => readBack(addon, process, cpus)),
+      ),
+    repair(process, cpus) {
+      checkCpus(cpus);
+      try {
+        return repairs.repair(process, cpus);
+      } catch (error) {
+        throw kernelError(error, process.pid, cpus);
+      }
+    },
     masks: (process) =>
       guarded(addon, process, undefined, () =>
         addon.getProcessAffinity(process.pid).map((thread) => ({ ...thread, verified: true })),
       ),
+    forget: (process) => repairs.forget(process),
   };
 }
 

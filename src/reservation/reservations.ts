@@ -62,6 +62,8 @@ export interface Reservations {
   /** What was asked for; undefined when unknown or rebuilt from the kernel. */
   requestOf(id: string): ChannelRequest | undefined;
   watch(listener: (event: ReservationEvent) => void): () => void;
+  /** Tells watchers of something that changed no record: what the kernel or another process did. */
+  announce(reservation: Reservation, event: string, reason: string): void;
   /** With every CPU that is promised now; `except` leaves out one reservation, to place it anew. */
   occupancy(except?: string): Occupancy;
   /** Requests that wait. */
@@ -121,6 +123,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
     get: (id) => deps.ledger.get(id)?.reservation,
     requestOf: (id) => deps.ledger.get(id)?.request,
     watch: (listener) => book.watch(listener),
+    announce: (reservation, event, reason) => book.announce(reservation, event, reason),
     occupancy(except) {
       const held = [...book.held()].filter(({ id }) => id !== except);
       return occupancyOf(held, deps.topology());

@@ -100,7 +100,7 @@ export interface ChannelUsage {
 
 export interface ReservationEvent {
   readonly reservation: Reservation;
-  /** "reserved", "queued", "attached", "adopted", "repaired", "grown", "shrunk", "moved", "paused", "resumed", "degraded", "restored", "orphaned", "released", "expired". */
+  /** "reserved", "queued", "attached", "adopted", "repaired", "squeezed", "grown", "shrunk", "moved", "paused", "resumed", "degraded", "restored", "orphaned", "released", "expired". */
   readonly event: string;
   readonly reason: string;
 }

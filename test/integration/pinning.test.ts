@@ -34,7 +34,15 @@ describe('pinning real processes', () => {
     expect(verified.repaired).toBe(2);
     expect(verified.threads.every((thread) => thread.verified)).toBe(true);
     host.setThreadAffinity(threads[3]!.tid, [last]);
-    expect(pinning.repair(ref, [first])).toEqual({ threads: threads.length, repaired: 1 });
+    expect(pinning.repair(ref, [first])).toMatchObject({
+      threads: threads.length,
+      repaired: 1,
+      drift: {
+        cause: 'threads',
+        threads: 1,
+        text: expect.stringContaining(`(${threads[3]!.tid}) on ${last}`),
+      },
+    });
     expect(pinning.verify(ref, [first]).repaired).toBe(0);
   });
 

@@ -103,16 +103,47 @@ describe('affinity', () => {
     expect(host.getThreadAffinity(pid)).toEqual([first]);
   });
 
+  it('keeps a process open between looks, says what strayed and how old it is, and takes no other for it', async () => {
+    const child = await startIdleNode();
+    const pid = child.pid!;
+    const startTicks = host.startTicks(pid);
+    const confiner = host.openConfiner();
+    try {
+      const { threads } = confiner.confine(pid, startTicks, allowed);
+      expect(threads).toBe(host.getProcessAffinity(pid).length);
+      host.setProcessAffinity(pid, [first]);
+      host.setThreadAffinity(pid, [last]);
+      const outcome = confiner.confine(pid, startTicks, [first]);
+      expect(outcome).toMatchObject({ threads, changed: first === last ? 0 : 1 });
+      for (const stray of outcome.strays) {
+        expect(stray).toMatchObject({ tid: pid, name: 'node', cpus: [last] });
+        expect(stray.ageSeconds).toBeGreaterThan(0);
+        expect(stray.ageSeconds).toBeLessThan(60);
+      }
+      expect(host.getThreadAffinity(pid)).toEqual([first]);
+      expect(caught(() => confiner.confine(pid, startTicks + 1, [first])).code).toBe('ESRCH');
+      confiner.confine(pid, startTicks, [first]);
+      await end(child);
+      expect(caught(() => confiner.confine(pid, startTicks, [first])).code).toBe('ESRCH');
+      confiner.forget(pid);
+    } finally {
+      confiner.close();
+    }
+  });
+
   it('confines only threads that are outside', async (ctx) => {
     if (allowed.length < 2) ctx.skip('one CPU: no thread can be outside');
     const pid = (await startIdleNode()).pid!;
     const tids = host.getProcessAffinity(pid).map(({ tid }) => tid);
     host.setThreadAffinity(tids[0]!, [first]);
     host.setThreadAffinity(tids[1]!, [last]);
-    expect(host.confineProcess(pid, allowed)).toEqual({ threads: tids.length, changed: 0 });
+    expect(host.confineProcess(pid, allowed)).toMatchObject({ threads: tids.length, changed: 0 });
     expect(host.getThreadAffinity(tids[0]!)).toEqual([first]);
 
-    expect(host.confineProcess(pid, [first])).toEqual({ threads: tids.length, changed: tids.length - 1 });
+    expect(host.confineProcess(pid, [first])).toMatchObject({
+      threads: tids.length,
+      changed: tids.length - 1,
+    });
     for (const tid of tids) expect(host.getThreadAffinity(tid)).toEqual([first]);
   });
 

@@ -9,6 +9,8 @@ export interface FakeProcess {
   readonly calls: [name: string, cpus?: readonly number[]][];
   /** Threads that set their own mask right after they were given one. */
   escapes?: ReadonlyMap<number, number[]>;
+  /** Seconds since threads were made; 1000 where it is not said. */
+  agesSeconds?: ReadonlyMap<number, number>;
   /** Runs before each call. */
   onCall?: (name: string) => void;
   /** An errno for everything that would change a mask. */
@@ -36,6 +38,17 @@ export function fakeKernel(process: FakeProcess, online: readonly number[]): Hos
     }
     return { threads: process.threads.size, changed, strays: [] };
   };
+  const confine = (name: string, cpus: readonly number[]) => {
+    begin(name, cpus);
+    const outside = (present: readonly number[]) => !present.every((cpu) => cpus.includes(cpu));
+    const strays = [...process.threads]
+      .filter(([, present]) => outside(present))
+      .map(([tid, present]) => ({
+        ...{ tid, name: `thread-${tid}`, cpus: present },
+        ageSeconds: process.agesSeconds?.get(tid) ?? 1000,
+      }));
+    return { ...give(cpus, outside), strays };
+  };
   return {
     ...hostAddon(),
     startTicks: () => {
@@ -50,9 +63,17 @@ export function fakeKernel(process: FakeProcess, online: readonly number[]): Hos
       begin('setProcessAffinity', cpus);
       return give(cpus, () => true);
     },
-    confineProcess: (_pid, cpus) => {
-      begin('confineProcess', cpus);
-      return give(cpus, (present) => !present.every((cpu) => cpus.includes(cpu)));
-    },
+    confineProcess: (_pid, cpus) => confine('confineProcess', cpus),
+    openConfiner: () => ({
+      confine(pid, startTicks, cpus) {
+        begin('startTicks');
+        if (pid !== process.pid || startTicks !== process.startTicks) {
+          throw Object.assign(new Error('ESRCH: gone'), { code: 'ESRCH', syscall: 'open' });
+        }
+        return confine('confine', cpus);
+      },
+      forget: () => process.calls.push(['forget']),
+      close() {},
+    }),
   };
 }
