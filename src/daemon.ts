@@ -39,6 +39,7 @@ import { startRpcServer } from './rpc/server.js';
 import { takeInheritedSocket } from './rpc/unix-socket.js';
 import { tellSystemd } from './systemd.js';
 import { describeTopology } from './topology/describe.js';
+import { OnlineWatch } from './topology/online-watch.js';
 import { readTopology } from './topology/read.js';
 
 export interface DaemonOptions {
@@ -336,6 +337,18 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     closers.push(() => reservations.stop());
     channels.resume();
     monitor.onTick(() => learning.onTick());
+    const online = new OnlineWatch(SYS);
+    monitor.onTick(() => {
+      const change = online.changed();
+      if (change === undefined) return;
+      try {
+        topology = readHost(config);
+        log.warn({ part: 'topology' }, `online CPUs ${change}; ${describeTopology(topology)}`);
+        reservations.capacityChanged();
+      } catch (error) {
+        log.error({ part: 'topology', error: messageOf(error) }, `online CPUs ${change}: not applied`);
+      }
+    });
     closers.push(() => channels.stop());
     const keepCounts = setInterval(
       carryTotals(metrics, {

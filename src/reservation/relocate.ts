@@ -16,18 +16,37 @@ import { resize } from './resize.js';
  * keeps what it has (the kernel runs its threads on what is left of it) and is tried again when room comes. VOD may go on
  * with fewer CPUs.
  */
-export async function relocate(deps: ReservationDeps, book: Book): Promise<void> {
+export async function relocate(
+  deps: ReservationDeps,
+  book: Book,
+  /** By reservation: the lost CPUs for which no place was found, as watchers were told. Kept between calls. */
+  squeezed: Map<string, string> = new Map(),
+): Promise<void> {
   const displaced = [...book.settled()].filter((record) => lost(deps, record.reservation).length > 0);
   displaced.sort((a, b) => importance(b.reservation) - importance(a.reservation));
-  for (const record of displaced) await relocateOne(deps, book, record);
+  const ids = new Set(displaced.map(({ reservation }) => reservation.id));
+  for (const id of squeezed.keys()) if (!ids.has(id)) squeezed.delete(id);
+  for (const record of displaced) await relocateOne(deps, book, record, squeezed);
 }
 
-async function relocateOne(deps: ReservationDeps, book: Book, { reservation: { id } }: LedgerRecord) {
+async function relocateOne(
+  deps: ReservationDeps,
+  book: Book,
+  { reservation: { id } }: LedgerRecord,
+  squeezed: Map<string, string>,
+) {
   const reservation = book.ledger.get(id)?.reservation;
   if (reservation === undefined || !holdsCpus(reservation.state)) return;
   const gone = lost(deps, reservation);
-  const cpus = gone.length === 0 ? undefined : placeFor(deps, book, reservation);
-  if (cpus === undefined) return;
+  if (gone.length === 0) return;
+  const cpus = placeFor(deps, book, reservation);
+  if (cpus === undefined) {
+    if (squeezed.get(id) === formatCpuset(gone)) return;
+    squeezed.set(id, formatCpuset(gone));
+    const reason = `CPUs ${formatCpuset(gone)} cannot be reserved any more and no others have room for it`;
+    book.announce(reservation, 'squeezed', reason);
+    return;
+  }
   try {
     const reason = `CPUs ${formatCpuset(gone)} cannot be reserved any more`;
     await resize(deps, book, id, cpus, 'moved', reason);

@@ -91,7 +91,8 @@ export function createReservations(deps: ReservationDeps): Reservations {
   const attaching = new Attaching(deps, book, lifetimes, answers);
   const adopting = new Adopting(deps, book, lifetimes);
   const sessions = new Sessions(deps, book, lifetimes, adopting);
-  const relocating = new Pump(() => relocate(deps, book));
+  const squeezed = new Map<string, string>();
+  const relocating = new Pump(() => relocate(deps, book, squeezed));
   const stopSweeping = repeat(deps, SWEEP_MS, () => deps.ledger.sweep());
   const stopRelocating = repeat(deps, RELOCATE_MS, async () => relocating.run());
 
