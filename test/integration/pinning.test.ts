@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { hostAddon } from '../../src/lib/native.js';
 import { createPinning } from '../../src/pinning/affinity.js';
@@ -33,6 +34,10 @@ describe('pinning real processes', () => {
     const verified = pinning.verify(ref, [first]);
     expect(verified.repaired).toBe(2);
     expect(verified.threads.every((thread) => thread.verified)).toBe(true);
+    // Younger ones could have chosen for themselves at their start.
+    await sleep(250);
+    host.setThreadAffinity(threads[3]!.tid, [last]);
+    pinning.repair(ref, [first]);
     host.setThreadAffinity(threads[3]!.tid, [last]);
     expect(pinning.repair(ref, [first])).toMatchObject({
       threads: threads.length,
