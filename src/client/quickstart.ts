@@ -68,7 +68,7 @@ function seconds(text: string): number {
 
 async function makeClip(folder: string, length: number): Promise<string> {
   const path = join(folder, 'clip.mp4');
-  const source = `testsrc2=size=1280x720:rate=25,noise=alls=12:allf=t`;
+  const source = `testsrc2=size=640x360:rate=25,noise=alls=6:allf=t`;
   const args = ['-hide_banner', '-loglevel', 'error', '-f', 'lavfi', '-i', source, '-t', String(length)];
   const ffmpeg = start('ffmpeg', [
     ...args,
@@ -146,6 +146,8 @@ async function transcode(
       '--socket',
       socket,
       '--require',
+      '--complexity',
+      'probe',
       '--class',
       'live',
       '--wait',
