@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runMessage } from '../../src/client/messages.js';
 import type { TrainModelResponse__Output } from '../../src/rpc/generated/corecast/v1/TrainModelResponse.js';
+import { SIGNATURE_MESSAGE } from '../support/control-answers.js';
 import { writeModelFolder } from '../support/forecast-models.js';
 import { LiveDaemon, makeClip, until } from '../support/live-daemon.js';
-import { SIGNATURE_MESSAGE } from '../support/memory-control.js';
 import { poorModel } from '../support/poor-model.js';
 import { madeRuns } from '../support/training-runs.js';
 

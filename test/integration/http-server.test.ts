@@ -10,8 +10,9 @@ import type { StatusView } from '../../src/http/status.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { silentLog } from '../../src/lib/log.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
+import { SIGNATURE } from '../support/control-answers.js';
 import { hostDetail } from '../support/host-detail.js';
-import { MemoryControl, SIGNATURE } from '../support/memory-control.js';
+import { MemoryControl } from '../support/memory-control.js';
 
 const ROOT = { uid: 0, gid: 0, pid: 1 };
 const CALL = {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SERVICE_NAMES } from '../../src/rpc/proto.js';
-import { SIGNATURE_MESSAGE } from '../support/memory-control.js';
+import { SIGNATURE_MESSAGE } from '../support/control-answers.js';
 import { rpcServer } from '../support/rpc-server.js';
 
 const BUF = 'node_modules/.bin/buf';

@@ -4,7 +4,7 @@ import { credentials, loadPackageDefinition, Metadata } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { protoRoot } from '../../src/rpc/proto.js';
-import { SIGNATURE_MESSAGE } from '../support/memory-control.js';
+import { SIGNATURE_MESSAGE } from '../support/control-answers.js';
 import { rpcServer } from '../support/rpc-server.js';
 
 const NOBODY = 65_534;

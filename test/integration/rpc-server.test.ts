@@ -6,7 +6,7 @@ import { credentials, makeGenericClientConstructor, type ServiceError, status } 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect } from '../../src/client/connect.js';
 import { loadServices } from '../../src/rpc/proto.js';
-import { SIGNATURE, SIGNATURE_MESSAGE } from '../support/memory-control.js';
+import { SIGNATURE, SIGNATURE_MESSAGE } from '../support/control-answers.js';
 import { eventually, rpcServer } from '../support/rpc-server.js';
 
 type Harness = Awaited<ReturnType<typeof rpcServer>>;

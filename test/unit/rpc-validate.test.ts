@@ -6,7 +6,7 @@ import { loadServices } from '../../src/rpc/proto.js';
 import { groupId, takeInheritedSocket } from '../../src/rpc/unix-socket.js';
 import * as validate from '../../src/rpc/validate.js';
 import * as validateHistory from '../../src/rpc/validate-history.js';
-import { SIGNATURE, SIGNATURE_MESSAGE } from '../support/memory-control.js';
+import { SIGNATURE, SIGNATURE_MESSAGE } from '../support/control-answers.js';
 
 const services = loadServices();
 
