@@ -43,6 +43,14 @@ export const SIGNATURE_MESSAGE = {
   complexity: SIGNATURE.complexity,
 };
 
+/** What asks for that channel. */
+export const RESERVE = {
+  signature: SIGNATURE_MESSAGE,
+  name: 'news',
+  channelClass: 'CHANNEL_CLASS_LIVE',
+  idempotencyKey: 'k1',
+} as const;
+
 export const FORECAST: Forecast = {
   source: 'cost_table',
   modelId: '',
