@@ -64,6 +64,20 @@ export interface HostState {
   readonly reserved: number;
 }
 
+/** A host that does nothing, and what is assumed of one that was not looked at. */
+export const IDLE_HOST: HostState = {
+  busy: 0,
+  coreSpread: 0,
+  busiestCore: 0,
+  memoryUsed: 0,
+  diskBusy: 0,
+  ingressBps: 0,
+  queueLength: 0,
+  cpuPressure: 0,
+  channels: 0,
+  reserved: 0,
+};
+
 /** A running channel during one step. */
 export interface ChannelState {
   readonly cores: number;

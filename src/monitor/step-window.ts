@@ -1,4 +1,4 @@
-import { type HostState, STEP_S, WINDOW_STEPS } from '../forecast/forecast.js';
+import { type HostState, IDLE_HOST, STEP_S, WINDOW_STEPS } from '../forecast/forecast.js';
 
 type Sums = { -readonly [Key in keyof HostState]: number };
 
@@ -15,7 +15,7 @@ export class StepWindow {
     const step = Math.floor((monotonicMs / 1000 - elapsedS / 2) / STEP_S);
     if (this.#step !== undefined && step !== this.#step) this.#close();
     this.#step = step;
-    this.#sums ??= zero();
+    this.#sums ??= { ...IDLE_HOST };
     for (const key of KEYS) this.#sums[key] += state[key] * elapsedS;
     this.#seconds += elapsedS;
   }
@@ -33,25 +33,10 @@ export class StepWindow {
   }
 
   #mean(): HostState {
-    const mean = zero();
+    const mean: Sums = { ...IDLE_HOST };
     for (const key of KEYS) mean[key] = (this.#sums?.[key] ?? 0) / this.#seconds;
     return mean;
   }
 }
 
-const KEYS = Object.keys(zero()) as (keyof HostState)[];
-
-function zero(): Sums {
-  return {
-    busy: 0,
-    coreSpread: 0,
-    busiestCore: 0,
-    memoryUsed: 0,
-    diskBusy: 0,
-    ingressBps: 0,
-    queueLength: 0,
-    cpuPressure: 0,
-    channels: 0,
-    reserved: 0,
-  };
-}
+const KEYS = Object.keys(IDLE_HOST) as (keyof HostState)[];

@@ -1,4 +1,4 @@
-import type { HostState } from '../forecast/forecast.js';
+import { IDLE_HOST } from '../forecast/forecast.js';
 import type { Run } from '../history/records.js';
 import type { HostView } from './control.js';
 import type { Run__Output } from './generated/corecast/v1/Run.js';
@@ -7,18 +7,6 @@ import { Violations } from './violations.js';
 
 const MAX_SECONDS = 31 * 86_400;
 const MAX_CPUS = 8_192;
-const UNKNOWN_HOST: HostState = {
-  busy: 0,
-  coreSpread: 0,
-  busiestCore: 0,
-  memoryUsed: 0,
-  diskBusy: 0,
-  ingressBps: 0,
-  queueLength: 0,
-  cpuPressure: 0,
-  channels: 0,
-  reserved: 0,
-};
 
 /**
  * A calibration measurement as the history keeps it. It arrives as one aggregate, so it becomes one sample as long as the
@@ -64,7 +52,7 @@ export function readRun(message: Run__Output | null, host: HostView): Run {
         hostLoad: run.hostLoad,
         ingressBps,
         speed,
-        host: { ...(host.sample?.state ?? UNKNOWN_HOST), busy: run.hostLoad },
+        host: { ...(host.sample?.state ?? IDLE_HOST), busy: run.hostLoad },
       },
     ],
     cpuSeconds: run.cpuSeconds,

@@ -1,4 +1,4 @@
-import { type Forecast, HORIZONS, type HostState, type Quantiles } from '../forecast/forecast.js';
+import { type Forecast, HORIZONS, type Quantiles } from '../forecast/forecast.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
 import type { MeasuredChannel } from './population.js';
@@ -6,18 +6,6 @@ import type { MeasuredChannel } from './population.js';
 /** The first of balancer/demand.ts: no measured channel needs more. */
 export const COUNTS = [1, 2, 3, 4, 6, 8, 12, 16];
 
-export const IDLE: HostState = {
-  busy: 0,
-  coreSpread: 0,
-  busiestCore: 0,
-  memoryUsed: 0,
-  diskBusy: 0,
-  ingressBps: 0,
-  queueLength: 0,
-  cpuPressure: 0,
-  channels: 0,
-  reserved: 0,
-};
 /** Only memory and ingress would look at the signature. */
 export const REQUEST: ChannelRequest = {
   signature: {

@@ -9,19 +9,21 @@
 import { LATE_LAG_S, LATE_SPEED, type Place, plan } from '../adjuster/plan.js';
 import { decide } from '../balancer/decide.js';
 import { demandOf, keepsRealTime, spread, withHeadroom } from '../balancer/demand.js';
-import type { Forecast } from '../forecast/forecast.js';
+import { configSchema } from '../config/schema.js';
+import { type Forecast, IDLE_HOST } from '../forecast/forecast.js';
 import { OccupancyIndex, place } from '../reservation/allocator.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
-import { COUNTS, forecastOf, IDLE, plainTopology, REQUEST } from './corecast-inputs.js';
+import { COUNTS, forecastOf, plainTopology, REQUEST } from './corecast-inputs.js';
 import type { Host } from './host.js';
 import type { Policy, PolicyKind } from './policy.js';
 import { type MeasuredChannel, STEP_S } from './population.js';
 import type { Arrival } from './workload.js';
 
-/** As src/config/schema.ts has them when nothing is set. */
-export const DEFAULT_HEADROOM = 0.2;
-export const DEFAULT_HOST_LOAD = 0.9;
+/** What an operator has who sets nothing. */
+const { limits, adjust } = configSchema.parse({});
+export const DEFAULT_HEADROOM = limits.headroom;
+export const DEFAULT_HOST_LOAD = limits.host_load;
 const LIMITS = {
   memory_reserve_mb: 0,
   ingress_bps: 0,
@@ -31,7 +33,11 @@ const LIMITS = {
   queue: 0,
   message_bytes: 262_144,
 };
-const PLAN_LIMITS = { sustainMs: 5_000, restoreMs: 30_000, cooldownMs: 15_000 };
+const PLAN_LIMITS = {
+  sustainMs: adjust.sustain_ms,
+  restoreMs: adjust.restore_ms,
+  cooldownMs: adjust.cooldown_ms,
+};
 
 export const corecast: PolicyKind = {
   name: 'corecast',
@@ -83,7 +89,7 @@ class Corecast implements Policy {
       forecasts,
       topology: this.#topology,
       occupancy: this.#index,
-      host: { ...IDLE, busy: this.#busy },
+      host: { ...IDLE_HOST, busy: this.#busy },
       limits: this.#limits,
       smtCoreMilli: SMT_CORE_MILLI,
       memory: undefined,
