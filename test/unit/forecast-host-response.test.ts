@@ -76,6 +76,10 @@ describe('for any runs', () => {
     noise: fc.double({ min: 0.01, max: 2, noNaN: true }),
   });
   const anyRuns = fc.array(run, { maxLength: 30 });
+  const CONTRADICTION = [
+    { logRatio: -0.05518, loadings: [2.874939, 0, 0], noise: 0.01 },
+    { logRatio: 0, loadings: [-2.875916, 0, 0], noise: 0.01 },
+  ];
 
   it('the estimate is the most probable one: no step away lowers the penalised loss', () => {
     fc.assert(
@@ -91,6 +95,8 @@ describe('for any runs', () => {
           }
         },
       ),
+      // Two sure runs that contradict each other: the loss is nearly flat between what they say.
+      { examples: [[CONTRADICTION, [0.4846, 0, 0]]] },
     );
   });
 
