@@ -1,0 +1,83 @@
+import { Adjuster } from './adjuster/adjuster.js';
+import type { Config } from './config/schema.js';
+import type { Recorder } from './feedback/recorder.js';
+import type { HostForecaster } from './forecast/forecaster.js';
+import type { Clock } from './lib/clock.js';
+import type { Log } from './lib/log.js';
+import type { Monitor } from './monitor/sample.js';
+import { reallocate } from './reservation/allocator.js';
+import type { Reservation } from './reservation/reservation.js';
+import type { Reservations } from './reservation/reservations.js';
+import type { Topology } from './topology/topology.js';
+
+export interface AdjustingParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  config(): Config;
+  topology(): Topology;
+  /** Reservations whose process runs. */
+  active(): readonly Reservation[];
+  readonly reservations: Reservations;
+  readonly recorder: Recorder;
+  readonly forecaster: HostForecaster;
+  readonly monitor: Monitor;
+  /** Called with '' when the overload is over. */
+  overloaded(reason: string): void;
+}
+
+/** The adjuster with the daemon's parts as its levers. */
+export function createAdjuster(parts: AdjustingParts): Adjuster {
+  const { clock, log, config, topology, active, reservations, recorder, monitor } = parts;
+  return new Adjuster({
+    clock,
+    log,
+    config,
+    active,
+    usage: (id) => recorder.usage(id),
+    idleCores: (held) => {
+      const busy = monitor.latest()?.busyByCpu;
+      return held.reduce((idle, { cpu }) => idle + 1 - (busy?.get(cpu) ?? 1), 0);
+    },
+    reforecast: (id) => reforecast(parts, id),
+    place: ({ id, cpus, exclusive, channelClass }, sharesMilli) => {
+      const request = { sharesMilli, exclusive, channelClass, smtCoreMilli: config().cpus.smt_core_milli };
+      const found = reallocate(topology(), reservations.occupancy(id), cpus, request);
+      return found.ok ? found.cpus : undefined;
+    },
+    resize: async (id, cpus, event, reason) => {
+      await reservations.resize(id, cpus, event, reason);
+    },
+    setRung: async (id, rung, reason) => {
+      await reservations.setRung(id, rung, reason);
+    },
+    direct: (id, directive) => reservations.direct(id, directive),
+    overloaded: (reason) => {
+      parts.overloaded(reason);
+      if (reason === '') reservations.capacityChanged();
+      log.warn(
+        { part: 'adjuster', reason },
+        reason === '' ? 'admission is open again' : 'admission is closed',
+      );
+    },
+  });
+}
+
+/** The most of the horizons' 0.9 quantiles, cores; undefined without a request to forecast or CPUs to run on. */
+async function reforecast(
+  { reservations, recorder, forecaster, monitor, topology }: AdjustingParts,
+  id: string,
+): Promise<number | undefined> {
+  const request = reservations.requestOf(id);
+  const held = reservations.get(id)?.cpus.length ?? 0;
+  if (request === undefined || held === 0) return undefined;
+  const [forecast] = await forecaster.forecast({
+    signature: request.signature,
+    host: monitor.window(),
+    channel: recorder.channelWindow(id),
+    candidates: [held],
+    schedulableCpus: topology().schedulable.length,
+  });
+  if (forecast === undefined) return undefined;
+  recorder.reforecast(id, forecast);
+  return Math.max(...forecast.horizons.map(({ demand }) => demand.q90));
+}
