@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { Adjuster } from './adjuster/adjuster.js';
+import { createAdjuster } from './adjusting.js';
 import { Channels } from './channels.js';
 import type { Config } from './config/schema.js';
 import { createControl } from './control.js';
@@ -15,11 +15,11 @@ import { createForecaster } from './forecast/forecaster.js';
 import { openRegistry } from './forecast/registry.js';
 import type { Run } from './history/records.js';
 import { openHistory } from './history/store.js';
+import { HostTopology } from './host-topology.js';
 import { createMetrics } from './http/metrics.js';
 import { startHttpServer } from './http/server.js';
 import { carryTotals } from './http/totals.js';
 import { systemClock } from './lib/clock.js';
-import { parseCpuset } from './lib/cpuset.js';
 import { messageOf } from './lib/errors.js';
 import { shortIds } from './lib/ids.js';
 import type { HostAddon, TcpReader } from './lib/native.js';
@@ -29,18 +29,14 @@ import { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import { createPinning } from './pinning/affinity.js';
 import { createSignals } from './pinning/signals.js';
-import { reallocate } from './reservation/allocator.js';
 import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
-import { withPools } from './reservation/pools.js';
 import { createReservations } from './reservation/reservations.js';
 import { systemScheduler } from './reservation/scheduler.js';
 import { startRpcServer } from './rpc/server.js';
 import { takeInheritedSocket } from './rpc/unix-socket.js';
 import { tellSystemd } from './systemd.js';
 import { describeTopology } from './topology/describe.js';
-import { OnlineWatch } from './topology/online-watch.js';
-import { readTopology } from './topology/read.js';
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -74,18 +70,14 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
   const closers: (() => Promise<void> | void)[] = [];
   const say = (part: string) => (line: string) => log.warn({ part }, line);
 
-  const readHost = ({ cpus: { housekeeping }, pools }: Config) =>
-    withPools(
-      readTopology({
-        sysRoot: SYS,
-        procRoot: PROC,
-        allowed: addon.getThreadAffinity(0),
-        housekeeping: housekeeping === 'auto' ? 'auto' : parseCpuset(housekeeping),
-      }),
-      pools,
-    );
-  let topology = readHost(config);
-  log.info({ part: 'topology' }, describeTopology(topology));
+  const host = new HostTopology({
+    sysRoot: SYS,
+    procRoot: PROC,
+    allowed: () => addon.getThreadAffinity(0),
+    config: () => config,
+    log,
+  });
+  const topology = () => host.topology;
 
   try {
     // Stores
@@ -127,11 +119,11 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       procRoot: PROC,
       sysRoot: SYS,
       clock,
-      schedulable: () => topology.schedulable,
+      schedulable: () => topology().schedulable,
       gauges: {
         channels: () => active().length,
         queued: () => reservations.queued(),
-        reserved: () => reservedMilli() / Math.max(1, topology.schedulable.length * 1000),
+        reserved: () => reservedMilli() / Math.max(1, topology().schedulable.length * 1000),
         reportedIngress: () => ingress.totals(),
         reportedIngressOf: (pid) => ingress.bpsOf(channels.idOf(pid)),
       },
@@ -160,7 +152,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       processUid: (pid) => addon.processUid(pid),
       processStartTicks: (pid) => addon.startTicks(pid),
       forecaster,
-      topology: () => topology,
+      topology,
       host: () => hostNow(monitor),
       limits: () => config.limits,
       leases: () => config.leases,
@@ -189,7 +181,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     const recorder = createRecorder({
       history,
       clock,
-      schedulableCpus: () => topology.schedulable.length,
+      schedulableCpus: () => topology().schedulable.length,
       processAgeS: ({ startTicks }) => uptime() - startTicks / addon.clockTicksPerSecond(),
       onHorizonObserved: (observed) => {
         const { signature, forecast, horizon, demandCores, source } = observed;
@@ -197,50 +189,18 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         learning.observed(observed);
       },
     });
-    const adjuster = new Adjuster({
+    const adjuster = createAdjuster({
       clock,
       log,
       config: () => config,
+      topology,
       active,
-      usage: (id) => recorder.usage(id),
-      idleCores: (held) => {
-        const busy = monitor.latest()?.busyByCpu;
-        return sum(held.map(({ cpu }) => 1 - (busy?.get(cpu) ?? 1)));
-      },
-      reforecast: async (id) => {
-        const request = reservations.requestOf(id);
-        const held = reservations.get(id)?.cpus.length ?? 0;
-        if (request === undefined || held === 0) return undefined;
-        const [forecast] = await forecaster.forecast({
-          signature: request.signature,
-          host: monitor.window(),
-          channel: recorder.channelWindow(id),
-          candidates: [held],
-          schedulableCpus: topology.schedulable.length,
-        });
-        if (forecast === undefined) return undefined;
-        recorder.reforecast(id, forecast);
-        return Math.max(...forecast.horizons.map(({ demand }) => demand.q90));
-      },
-      place: ({ id, cpus, exclusive, channelClass }, sharesMilli) => {
-        const request = { sharesMilli, exclusive, channelClass, smtCoreMilli: config.cpus.smt_core_milli };
-        const found = reallocate(topology, reservations.occupancy(id), cpus, request);
-        return found.ok ? found.cpus : undefined;
-      },
-      resize: async (id, cpus, event, reason) => {
-        await reservations.resize(id, cpus, event, reason);
-      },
-      setRung: async (id, rung, reason) => {
-        await reservations.setRung(id, rung, reason);
-      },
-      direct: (id, directive) => reservations.direct(id, directive),
+      reservations,
+      recorder,
+      forecaster,
+      monitor,
       overloaded: (reason) => {
         overload = reason;
-        if (reason === '') reservations.capacityChanged();
-        log.warn(
-          { part: 'adjuster', reason },
-          reason === '' ? 'admission is open again' : 'admission is closed',
-        );
       },
     });
     const learning = new Learning({
@@ -257,8 +217,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         queued: reservations.queued(),
         starting: reservations.list(false).filter(({ state }) => state === 'PENDING').length,
       }),
-      housekeeping: () => topology.housekeeping,
-      schedulableCpus: () => topology.schedulable.length,
+      housekeeping: () => topology().housekeeping,
+      schedulableCpus: () => topology().schedulable.length,
       onStep: (kind) => metrics.modelStep(kind),
       onTrainer: (pid) => monitor.background(pid === undefined ? undefined : named(addon, pid)),
     });
@@ -295,7 +255,10 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       registered,
       {
         reservations: () => reservations.list(true),
-        reservedMilli: () => ({ reserved: reservedMilli(), schedulable: topology.schedulable.length * 1000 }),
+        reservedMilli: () => ({
+          reserved: reservedMilli(),
+          schedulable: topology().schedulable.length * 1000,
+        }),
         hostBusy: () => monitor.latest()?.state.busy,
         channelCores: () => {
           const sample = monitor.latest();
@@ -323,7 +286,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       learning,
       ingress,
       measured,
-      topology: () => topology,
+      topology,
       speedFactor: () => forecaster.speedFactor().costTable,
       closedReason: () => overload,
       onRun: learn,
@@ -337,17 +300,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     closers.push(() => reservations.stop());
     channels.resume();
     monitor.onTick(() => learning.onTick());
-    const online = new OnlineWatch(SYS);
     monitor.onTick(() => {
-      const change = online.changed();
-      if (change === undefined) return;
-      try {
-        topology = readHost(config);
-        log.warn({ part: 'topology' }, `online CPUs ${change}; ${describeTopology(topology)}`);
-        reservations.capacityChanged();
-      } catch (error) {
-        log.error({ part: 'topology', error: messageOf(error) }, `online CPUs ${change}: not applied`);
-      }
+      if (host.followOnline()) reservations.capacityChanged();
     });
     closers.push(() => channels.stop());
     const keepCounts = setInterval(
@@ -358,6 +312,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       COUNT_EVERY_MS,
     ).unref();
     closers.push(() => clearInterval(keepCounts));
+    await learning.life.readSteps();
     const inheritedFd = takeInheritedSocket(process.env, process.pid);
     const rpc = await startRpcServer({
       control,
@@ -397,14 +352,14 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     return {
       reload(next) {
         // First, because it throws: a configuration is applied whole or not at all.
-        topology = readHost(next);
+        host.read(next);
         const { limits, pools, preemption, leases, adjust, training, cpus } = next;
         // The library is loaded once.
         const monitored = { ...next.monitor, nvml_library: config.monitor.nvml_library };
         config = { ...config, limits, pools, preemption, leases, adjust, training, cpus, monitor: monitored };
         monitor.setPace(paceOf(config));
         reservations.capacityChanged();
-        log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology)}`);
+        log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology())}`);
         const waiting = (Object.keys(next) as (keyof Config)[]).filter(
           (section) => !isDeepStrictEqual(next[section], config[section]),
         );

@@ -36,6 +36,7 @@ export class ModelLife {
   readonly #trials: Trials;
   readonly #stepFile: JsonLines<ModelStep>;
   #steps: ModelStep[] = [];
+  #read: Promise<void> | undefined;
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: ModelLifeOptions) {
@@ -49,12 +50,21 @@ export class ModelLife {
     });
   }
 
+  /** Before anybody is answered: steps() would say that nothing ever happened. Once; start() does it otherwise. */
+  readSteps(): Promise<void> {
+    this.#read ??= this.#stepFile.read().then(
+      (steps) => {
+        this.#steps = steps.slice(-MOST_STEPS);
+      },
+      (error) => {
+        this.#options.log.warn({ error: messageOf(error) }, 'the record of the models cannot be read');
+      },
+    );
+    return this.#read;
+  }
+
   async start(): Promise<void> {
-    try {
-      this.#steps = (await this.#stepFile.read()).slice(-MOST_STEPS);
-    } catch (error) {
-      this.#options.log.warn({ error: messageOf(error) }, 'the record of the models cannot be read');
-    }
+    await this.readSteps();
     await this.#trials.start();
   }
 
