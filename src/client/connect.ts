@@ -6,6 +6,7 @@ import {
   type ClientUnaryCall,
   type ClientWritableStream,
   credentials,
+  makeGenericClientConstructor,
   type ServiceError,
 } from '@grpc/grpc-js';
 import type * as history from '../rpc/generated/corecast/v1/HistoryService.js';
@@ -23,8 +24,8 @@ import type { SessionResponse__Output } from '../rpc/generated/corecast/v1/Sessi
 import type { TrainModelRequest } from '../rpc/generated/corecast/v1/TrainModelRequest.js';
 import type { TrainModelResponse__Output } from '../rpc/generated/corecast/v1/TrainModelResponse.js';
 import type { WatchReservationsResponse__Output } from '../rpc/generated/corecast/v1/WatchReservationsResponse.js';
+import { serviceDefinition, warmCodec } from '../rpc/proto.js';
 import { fromCallError, unreachable } from './call-error.js';
-import { clientConstructor, warmCodec } from './wire.js';
 
 export interface ConnectOptions {
   /** The daemon's unix socket; see clientSocket(). */
@@ -128,7 +129,8 @@ export async function connect(options: ConnectOptions): Promise<CorecastClient> 
   };
   const insecure = credentials.createInsecure();
   const open = <Service>(name: string): Service => {
-    const Constructor = clientConstructor(`corecast.v1.${name}`);
+    const service = `corecast.v1.${name}`;
+    const Constructor = makeGenericClientConstructor(serviceDefinition(service), service);
     return new Constructor(`unix:${socket}`, insecure, channelOptions) as unknown as Service;
   };
   const reservations = lazy(() => open<reservation.ReservationServiceClient>('ReservationService'));

@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
 import { loopbackAddress } from '../config/address.js';
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
@@ -10,12 +9,13 @@ import type { Log } from '../lib/log.js';
 import type { HostAddon } from '../lib/native.js';
 import type { CallScope, FinishedCall } from './call.js';
 import type { Control } from './control.js';
+import { Health } from './health.js';
 import { historyService } from './history-service.js';
 import { hostService } from './host-service.js';
 import { modelService } from './model-service.js';
 import { identify } from './peer.js';
 import { loadServices, SERVICE_NAMES } from './proto.js';
-import { reflectionService } from './reflection.js';
+import { addReflection } from './reflection.js';
 import { reservationService } from './reservation-service.js';
 import { listen, listenOnUnixSocket } from './unix-socket.js';
 
@@ -98,14 +98,14 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
     server.forceShutdown();
     throw error;
   }
-  for (const name of ['', ...SERVICE_NAMES]) health.setStatus(name, 'SERVING');
+  health.setStatus('SERVING');
 
   let stopped: Promise<void> | undefined;
   return {
     addresses,
     stop(graceMs) {
       stopped ??= (async () => {
-        for (const name of ['', ...SERVICE_NAMES]) health.setStatus(name, 'NOT_SERVING');
+        health.setStatus('NOT_SERVING');
         for (const net of listeners) net.close();
         stopping.abort();
         await shutdown(server, injector, graceMs);
@@ -115,16 +115,16 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
   };
 }
 
-function addServices(server: Server, parts: RpcServerParts, scope: CallScope): HealthImplementation {
+function addServices(server: Server, parts: RpcServerParts, scope: CallScope): Health {
   const { control, addon, clock, procRoot } = parts;
   const services = loadServices();
   server.addService(services.reservation, reservationService(control, scope, addon, procRoot));
   server.addService(services.host, hostService(control, scope, clock));
   server.addService(services.history, historyService(control, scope, clock));
   server.addService(services.model, modelService(control, scope));
-  const health = new HealthImplementation();
+  const health = new Health(SERVICE_NAMES);
   health.addToServer(server);
-  reflectionService().addToServer(server);
+  addReflection(server);
   return health;
 }
 

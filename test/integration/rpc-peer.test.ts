@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chownSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { credentials, loadPackageDefinition, Metadata } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { protoRoot } from '../../src/rpc/proto.js';
 import { SIGNATURE_MESSAGE } from '../support/control-answers.js';
 import { rpcServer } from '../support/rpc-server.js';
 
 const NOBODY = 65_534;
+const PROTO_ROOT = resolve(import.meta.dirname, '../../proto');
 
 describe('callers', () => {
   let rpc: Awaited<ReturnType<typeof rpcServer>>;
@@ -46,7 +47,7 @@ describe('callers', () => {
     if (code !== 0) ctx.skip('may not make pid namespaces here');
     const child = spawn(
       'unshare',
-      ['--pid', '--fork', '--mount-proc', process.execPath, '-e', ATTACH_SELF, rpc.socket, protoRoot()],
+      ['--pid', '--fork', '--mount-proc', process.execPath, '-e', ATTACH_SELF, rpc.socket, PROTO_ROOT],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
     const { pid, output } = await outputOf(child);
@@ -97,7 +98,7 @@ const ATTACH_SELF = `${PRELUDE}
 `;
 
 function reserveAs(socket: string, uid: number, gid: number) {
-  const child = spawn(process.execPath, ['-e', RESERVE_MANY, socket, protoRoot()], {
+  const child = spawn(process.execPath, ['-e', RESERVE_MANY, socket, PROTO_ROOT], {
     uid,
     gid,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -118,7 +119,7 @@ async function outputOf(child: ChildProcess) {
 }
 
 function reserveOverTcp(address: string): Promise<unknown> {
-  const definition = loadSync('corecast/v1/reservation.proto', { includeDirs: [protoRoot()] });
+  const definition = loadSync('corecast/v1/reservation.proto', { includeDirs: [PROTO_ROOT] });
   // biome-ignore lint/suspicious/noExplicitAny: grpc-js' own type of a package that was loaded at run time
   const { corecast } = loadPackageDefinition(definition) as any;
   const client = new corecast.v1.ReservationService(address, credentials.createInsecure());
