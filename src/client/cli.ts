@@ -12,6 +12,7 @@ import { addReservationsCommand } from './commands/reservations.js';
 import { addRunCommand } from './commands/run.js';
 import { addSimulateCommand } from './commands/simulate.js';
 import { addStatusCommand } from './commands/status.js';
+import { addTopCommand } from './commands/top.js';
 import { addTrainCommand } from './commands/train.js';
 import { EXIT, EXIT_CODE_HELP } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
@@ -35,6 +36,7 @@ async function main(): Promise<void> {
   addRunCommand(program, endAs);
   addPredictCommand(program);
   addStatusCommand(program);
+  addTopCommand(program);
   addReservationsCommand(program);
   addExplainCommand(program);
   addHistoryCommand(program, Date.now());
