@@ -10,28 +10,28 @@
  * Measured demand: CPU seconds per media second in the daemon's own record of the run, its first step (5 s: FFmpeg loads,
  * encoders fill their look-ahead) left out. Forecast: the 0.5 and 0.9 quantile for the first seconds (HORIZONS[0]).
  */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { drawChannel } from './live/channels.mjs';
+import { CLI, calibrate, dist, readRuns, startDaemon } from './live/daemon.mjs';
 import { pick, pictures } from './live/pictures.mjs';
 import { mean, scores } from './live/score.mjs';
 
-const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
 const { parseFfmpegCommand } = await import(`${dist}/client/ffmpeg-args.js`);
 const { commandSignature } = await import(`${dist}/client/signature.js`);
 const { seededRandom } = await import(`${dist}/feedback/random.js`);
 const { costTableDemand } = await import(`${dist}/forecast/cost-table.js`);
-const { openHistory } = await import(`${dist}/history/store.js`);
-const { configSchema } = await import(`${dist}/config/schema.js`);
-const { systemClock } = await import(`${dist}/lib/clock.js`);
 
-const CLI = join(dist, 'client/cli.js');
+/** Nothing is adjusted: a channel that was given other CPUs or another rung is no longer the one that was forecast. */
+const SETTINGS = `[limits]
+host_load = 1.0
+[adjust]
+enabled = false
+`;
+
 /** A step of the daemon's record. */
 const FIRST_STEP_S = 5;
 /** Drawn channels whose static estimate lies outside are drawn again: too small to be measured, or too large for the host. */
@@ -41,10 +41,11 @@ const MOST_CORES_PER_CPU = 0.55;
 export async function run(given) {
   const options = optionsOf(given);
   const dir = mkdtempSync(join(tmpdir(), 'corecast-live-'));
-  const daemon = startDaemon(dir);
+  const daemon = startDaemon(dir, SETTINGS);
   try {
     await daemon.serving;
-    if (options.calibrate > 0) await calibrate(daemon, options);
+    if (options.calibrate > 0)
+      await calibrate(daemon, { runs: options.calibrate, seed: options.seed + 1_000 });
     const channels = await drawChannels(dir, options);
     const reports = await runChannels(channels, daemon, dir, options);
     await daemon.stop();
@@ -73,58 +74,6 @@ function optionsOf(given) {
     inputs: given.inputs === undefined ? [] : String(given.inputs).split(','),
     rows: given.rows,
   };
-}
-
-function startDaemon(dir) {
-  const socket = join(dir, 'corecast.sock');
-  const config = join(dir, 'corecast.toml');
-  writeFileSync(config, daemonConfig(socket, join(dir, 'state')));
-  const child = spawn(process.execPath, [join(dist, 'main.js'), '--config', config], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let said = '';
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    said = (said + text).slice(-4_000);
-  });
-  const serving = (async () => {
-    while (!existsSync(socket)) {
-      if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}: ${said}`);
-      await sleep(50);
-    }
-  })();
-  const stop = async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  };
-  return { socket, serving, stop };
-}
-
-/** Nothing is adjusted: a channel that was given other CPUs or another rung is no longer the one that was forecast. */
-function daemonConfig(socket, state) {
-  return `[daemon]
-socket = ${JSON.stringify(socket)}
-state_dir = ${JSON.stringify(state)}
-http_address = ""
-[limits]
-host_load = 1.0
-[adjust]
-enabled = false
-`;
-}
-
-async function calibrate({ socket }, { calibrate: runs, seed }) {
-  const args = [
-    'calibrate',
-    '--socket',
-    socket,
-    '--runs',
-    String(runs),
-    '--seed',
-    String(seed + 1_000),
-    '--json',
-  ];
-  await promisify(execFile)(process.execPath, [CLI, ...args], { maxBuffer: 64 * 1024 * 1024 });
 }
 
 /** Given clips take half of the channels when there are any. */
@@ -181,11 +130,7 @@ async function runChannels(channels, { socket }, dir, { atOnce, complexity }) {
 
 /** From the daemon's history, when it has ended. */
 async function readResults(dir, channels, reports) {
-  const config = configSchema.parse({}).history;
-  const { history } = await openHistory({ dir: join(dir, 'state', 'history'), clock: systemClock, config });
-  const runs = new Map();
-  for await (const run of history.runs({ sinceMs: 0 })) runs.set(run.id, run);
-  await history.close();
+  const runs = await readRuns(dir);
   return channels.map((channel, i) => {
     const { encoder, picture, words, costTableCores, inputFps } = channel;
     const { reservationId, complexityCost, failed } = reports[i];

@@ -1,0 +1,224 @@
+/**
+ * More channels on the same host, none of them late: real live channels (FFmpeg -re) on this host under what operators do
+ * today and under corecast, one after the other, each with the same seeded arrivals. Channels are small and mixed (bench/
+ * host/channels.mjs), live for 45-75 s and ask for `offered` times the CPUs; who is refused does not come back.
+ *
+ *   npm run -s bench -- host [--json] [--quick] [--inputs A.mp4,B.ts] [--seconds 120] [--seed 1] [--offered 1.6]
+ *     [--policies no_admission,count_cap,mean_cpu,corecast] [--calibrate 16] [--results FILE.jsonl] [--minutes M] [--rows FILE.jsonl]
+ *
+ * About 15 minutes on 2 CPUs; --quick, a smoke test, 2. Use a quiet host. --results keeps each run in a file and does not
+ * repeat what is there, so that the policies can be measured in pieces; --minutes begins no run that would not end by then.
+ * --rows: each channel that corecast let in, its report and the daemon's record of it.
+ *
+ * Late: bench/host/lateness.mjs, by packets' times; more than 1 s behind (LATE_LAG_S of the adjuster). channels_on_time: mean
+ * number of channels that ran once the host was full, 0 where more than 0.1 % of a run's channel seconds were late.
+ * most_at_once: most in any 10 s before that much was late. utilisation: busy share of the CPUs. count_cap and mean_cpu get
+ * the best of the settings tried on this very sequence, which favours them; they and no_admission run FFmpeg with its own
+ * threads. corecast is the daemon as it ships behind `corecast run`, calibrated first by a few runs, and then has a second
+ * part: a neighbour that takes half of the CPUs for 20 s (burst_*: from then on until 10 s after it).
+ */
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { drawSequence } from './host/channels.mjs';
+import { Corecast, PEERS } from './host/policies.mjs';
+import { NEIGHBOUR_S, RECOVERY_S, runRamp } from './host/ramp.mjs';
+import { burstOf, compare, costsOf, forecastsOf, outcomeOf } from './host/score.mjs';
+import { calibrate, dist } from './live/daemon.mjs';
+
+const { LATE_LAG_S } = await import(`${dist}/adjuster/plan.js`);
+const { allowedCpus } = await import(`${dist}/client/host-glance.js`);
+const { seededRandom } = await import(`${dist}/feedback/random.js`);
+
+const LIFE_S = { least: 45, most: 75 };
+const QUICK = { seconds: 30, calibrate: 2, lifeS: { least: 10, most: 20 }, fillS: 10, tries: 1 };
+/** Most settings of a rule that are tried: a rule that is still late then counts as late. */
+const MOST_TRIES = 12;
+
+export async function run(given) {
+  const options = optionsOf(given);
+  const bench = new Bench(options, await sequenceOf(options));
+  for (const kind of PEERS) {
+    if (options.policies.includes(kind.name)) await bench.tune(kind);
+  }
+  if (options.policies.includes('corecast')) await bench.corecast();
+  const { figures, peers } = compare(bench.outcomes);
+  return {
+    rows: bench.outcomes.map(rowOf),
+    figures: { ...figures, cpus: options.cpus, seconds: options.seconds, seed: options.seed },
+    peers,
+  };
+}
+
+/** The runs so far, and the next. */
+class Bench {
+  outcomes;
+  #options;
+  #arrivals;
+  #beganMs = performance.now();
+
+  constructor(options, arrivals) {
+    this.#options = options;
+    this.#arrivals = arrivals;
+    this.outcomes = earlierRuns(options);
+  }
+
+  /** Down from a setting that is late, or up from one that is not, until it turns. */
+  async tune(kind) {
+    if (kind.start === undefined) return this.#once(kind);
+    const carried = this.#carriedWithoutAdmission();
+    const step = kind.step(carried);
+    let setting = kind.start(carried);
+    let direction;
+    for (let tries = 0; tries < this.#options.tries && setting > 0; tries++) {
+      const outcome = await this.#once(kind, setting);
+      if (outcome === undefined) return;
+      const kept = outcome.channels_on_time > 0;
+      direction ??= kept ? 1 : -1;
+      if (tries > 0 && kept === direction < 0) return;
+      setting = Number((setting + direction * step).toFixed(4));
+    }
+  }
+
+  async corecast() {
+    const name = 'corecast';
+    if (this.#known(name) !== undefined || !this.#timeFor(2)) return;
+    const { seconds, seed, fillS, cpus, calibrate: runs } = this.#options;
+    const dir = mkdtempSync(join(tmpdir(), 'corecast-host-'));
+    const policy = new Corecast(dir);
+    try {
+      const daemon = await policy.serving();
+      if (runs > 0) await calibrate(daemon, { runs, seed: seed + 1_000 });
+      const ran = await this.#ramp(name, policy, Math.max(1, Math.floor(cpus / 2)));
+      const results = await policy.results(this.#arrivals);
+      const { rows } = this.#options;
+      if (rows !== undefined)
+        writeFileSync(rows, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
+      this.#add({
+        ...this.#outcomeOf(name, undefined, ran),
+        ...forecastsOf(results),
+        ...burstOf(ran.marks, seconds),
+        ...costsOf(ran.marks, { seconds, fillS, cpus }),
+      });
+    } finally {
+      await policy.close();
+      rmSync(dir, { recursive: true, force: true });
+    }
+  }
+
+  /** Undefined when there is no time for it. */
+  async #once({ name, make }, setting) {
+    const known = this.#known(name, setting);
+    if (known !== undefined) return known;
+    if (!this.#timeFor(1)) return undefined;
+    return this.#add(this.#outcomeOf(name, setting, await this.#ramp(name, make(setting), 0)));
+  }
+
+  async #ramp(name, policy, neighbours) {
+    const { seconds } = this.#options;
+    const ran = await runRamp({ arrivals: this.#arrivals, seconds, policy, lateS: LATE_LAG_S, neighbours });
+    const failed = ran.channels.filter(({ channel }) => channel.ending === 'failed');
+    for (const { channel, arrival } of failed) {
+      process.stderr.write(`host: ${name}: ${arrival.words.join(' ')} failed: ${channel.said}\n`);
+    }
+    for (const { lateS: late, arrival } of ran.channels) {
+      if (late > 0) process.stderr.write(`host: ${name}: late for ${late} s: ${arrival.words.join(' ')}\n`);
+    }
+    return ran;
+  }
+
+  #outcomeOf(policy, setting, { marks, channels, refusedByRule, gaveUpS }) {
+    const { seconds, fillS } = this.#options;
+    const endings = channels.map(({ channel }) => channel.ending);
+    return outcomeOf({ policy, setting, marks, endings, refusedByRule, gaveUpS, seconds, fillS });
+  }
+
+  #add(outcome) {
+    const { results, key } = this.#options;
+    this.outcomes.push(outcome);
+    if (results !== undefined) appendFileSync(results, `${JSON.stringify({ key, ...outcome })}\n`);
+    process.stderr.write(`host: ${JSON.stringify(rowOf(outcome))}\n`);
+    return outcome;
+  }
+
+  #known(name, setting = null) {
+    return this.outcomes.find((outcome) => outcome.policy === name && outcome.setting === setting);
+  }
+
+  #carriedWithoutAdmission() {
+    const found = this.#known('no_admission')?.most_at_once;
+    return found > 0 ? found : CHANNELS_A_CPU * this.#options.cpus;
+  }
+
+  #timeFor(runs) {
+    const { minutes, seconds } = this.#options;
+    return performance.now() - this.#beganMs + runs * seconds * 1000 <= minutes * 60_000;
+  }
+}
+
+/** Where a count starts when it is not known from a run without admission. */
+const CHANNELS_A_CPU = 6;
+
+async function sequenceOf({ seed, seconds, cpus, offered, lifeS, inputs }) {
+  const lastS = seconds + NEIGHBOUR_S + RECOVERY_S;
+  return drawSequence({ random: seededRandom(seed), seconds: lastS, cpus, offered, lifeS, inputs });
+}
+
+function earlierRuns({ results, key }) {
+  if (results === undefined || !existsSync(results)) return [];
+  const lines = readFileSync(results, 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => {
+    const { key: earlier, ...outcome } = JSON.parse(line);
+    if (earlier !== key) throw new Error(`${results} holds runs of other options: ${earlier}, not ${key}`);
+    return outcome;
+  });
+}
+
+function optionsOf(given) {
+  const number = (name, otherwise) => {
+    const value = Number(given[name] ?? otherwise);
+    if (!(value >= 0)) throw new Error(`--${name} is ${given[name]}; expected a number`);
+    return value;
+  };
+  const list = (name) => (given[name] === undefined ? undefined : String(given[name]).split(','));
+  const quick = given.quick === true ? QUICK : {};
+  const names = [...PEERS.map(({ name }) => name), 'corecast'];
+  const policies = list('policies') ?? names;
+  const unknown = policies.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Error(`--policies has ${unknown}; there are ${names.join(', ')}`);
+  const options = {
+    policies,
+    seed: number('seed', 1),
+    seconds: number('seconds', quick.seconds ?? 120),
+    offered: number('offered', 1.6),
+    calibrate: number('calibrate', quick.calibrate ?? 16),
+    minutes: number('minutes', Number.POSITIVE_INFINITY),
+    inputs: list('inputs') ?? [],
+    lifeS: quick.lifeS ?? LIFE_S,
+    fillS: quick.fillS ?? 40,
+    tries: quick.tries ?? MOST_TRIES,
+    results: given.results,
+    rows: given.rows,
+    cpus: allowedCpus().length,
+  };
+  const { seed, seconds, offered, inputs, lifeS, cpus } = options;
+  return { ...options, key: JSON.stringify({ seed, seconds, offered, inputs, lifeS, cpus }) };
+}
+
+function rowOf(outcome) {
+  return Object.fromEntries(ROW.map((key) => [key, outcome[key]]));
+}
+
+const ROW = [
+  'policy',
+  'setting',
+  'channels_on_time',
+  'channels',
+  'most_at_once',
+  'late_seconds',
+  'utilisation',
+  'cores_used',
+  'refused',
+  'failed',
+  'gave_up_s',
+];

@@ -1,0 +1,91 @@
+/** Who comes when: a seeded sequence of small mixed live channels, the same for every policy. */
+import { execFile } from 'node:child_process';
+import { basename } from 'node:path';
+import { promisify } from 'node:util';
+import { dist } from '../live/daemon.mjs';
+import { pick } from '../live/pictures.mjs';
+import { drawOutput } from './kinds.mjs';
+
+const { clipFile, clipGrid, clipSource } = await import(`${dist}/client/calibrate-clips.js`);
+const { SIZES } = await import(`${dist}/client/calibrate-plan.js`);
+const { parseFfmpegCommand } = await import(`${dist}/client/ffmpeg-args.js`);
+const { defaultCacheDir } = await import(`${dist}/client/ffmpeg-build.js`);
+const { commandSignature } = await import(`${dist}/client/signature.js`);
+const { costTableDemand } = await import(`${dist}/forecast/cost-table.js`);
+
+/** By the static table; the host's own cost is measured as it runs. */
+const LEAST_CORES = 0.04;
+const MOST_CORES = 0.5;
+const CLIPS = 10;
+
+/**
+ * Arrivals {atS, lifeS, name, encoder, words, tableCores} up to `seconds`. They are Poisson and ask for `offered` times the
+ * CPUs, by the static table.
+ */
+export async function drawSequence({ random, seconds, cpus, offered, lifeS, inputs }) {
+  const pictures = await picturesOf(random, inputs);
+  const draw = () => drawPriced(random, pictures, lifeS);
+  const sample = [];
+  while (sample.length < RATE_SAMPLE) sample.push((await draw()).tableCores);
+  const meanCores = sample.reduce((a, b) => a + b, 0) / sample.length;
+  const everyS = (meanCores * (lifeS.least + lifeS.most)) / 2 / (offered * cpus);
+  const arrivals = [];
+  for (let atS = 0; ; atS += -Math.log(1 - random()) * everyS) {
+    if (atS >= seconds) return arrivals;
+    arrivals.push({ atS, ...(await draw()) });
+  }
+}
+
+/** Draws from which the rate of arrivals follows. */
+const RATE_SAMPLE = 60;
+
+/** Half of the channels from the given clips where there are any; the others from clips that calibration makes. */
+async function picturesOf(random, inputs) {
+  const clips = clipGrid(SIZES, []).filter(({ height, fps }) => height <= 720 && height >= 240 && fps <= 30);
+  const made = [];
+  for (let i = 0; i < CLIPS; i++) {
+    const [clip] = clips.splice(Math.floor(random() * clips.length), 1);
+    const path = await clipFile(clip, 'ffmpeg', `${defaultCacheDir()}/clips`);
+    made.push({ name: clipSource(clip), path, seconds: 0 });
+  }
+  const given = [];
+  for (const path of inputs) given.push({ name: basename(path), path, seconds: await mediaSeconds(path) });
+  return { made, given };
+}
+
+async function mediaSeconds(path) {
+  const args = ['-v', 'error', '-show_entries', 'format=duration', '-of', 'csv=p=0', path];
+  return Number((await promisify(execFile)('ffprobe', args)).stdout.trim()) || 0;
+}
+
+const prices = new Map();
+
+async function drawPriced(random, { made, given }, life) {
+  for (;;) {
+    const picture = pick(random, given.length > 0 && random() < 0.5 ? given : made);
+    const lifeS = Math.round(life.least + random() * (life.most - life.least));
+    const fromS = Math.max(0, random() * (picture.seconds - 10));
+    const { encoder, output } = drawOutput(random);
+    const words = ffmpegWords(picture, fromS, lifeS, output);
+    const key = `${picture.path} ${output.join(' ')}`;
+    if (!prices.has(key)) prices.set(key, await priceOf(words));
+    const tableCores = prices.get(key);
+    if (tableCores < LEAST_CORES || tableCores > MOST_CORES) continue;
+    return { lifeS, name: picture.name, encoder, words, tableCores };
+  }
+}
+
+async function priceOf(words) {
+  const { signature } = await commandSignature(parseFfmpegCommand(words), { probe: true, timeoutMs: 20_000 });
+  return costTableDemand(signature);
+}
+
+/** FFmpeg's words for a channel of `lifeS` seconds at real time, its packets' times on standard output. */
+function ffmpegWords({ path }, fromS, lifeS, output) {
+  const from = fromS > 0 ? ['-ss', fromS.toFixed(2)] : [];
+  return [
+    ...['ffmpeg', '-nostdin', '-y', '-hide_banner', '-v', 'error', '-re', '-stream_loop', '-1', ...from],
+    ...['-t', String(lifeS), '-i', path, '-map', '0:v:0', ...output],
+    ...['-an', '-flush_packets', '1', '-f', 'framecrc', 'pipe:1'],
+  ];
+}
