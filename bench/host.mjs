@@ -1,7 +1,7 @@
 /**
  * More channels on the same host, none of them late: real live channels (FFmpeg -re) on this host under what operators do
  * today and under corecast, one after the other, each with the same seeded arrivals. Channels are small and mixed (bench/
- * host/channels.mjs), live for 45-75 s and ask for `offered` times the CPUs; who is refused does not come back.
+ * host/kinds.mjs), live for 50-100 s and ask for `offered` times the CPUs; who is refused does not come back.
  *
  *   npm run -s bench -- host [--json] [--quick] [--inputs A.mp4,B.ts] [--seconds 120] [--seed 1] [--offered 1.6]
  *     [--policies no_admission,count_cap,mean_cpu,corecast] [--calibrate 16] [--results FILE.jsonl] [--minutes M] [--rows FILE.jsonl]
@@ -30,7 +30,7 @@ const { LATE_LAG_S } = await import(`${dist}/adjuster/plan.js`);
 const { allowedCpus } = await import(`${dist}/client/host-glance.js`);
 const { seededRandom } = await import(`${dist}/feedback/random.js`);
 
-const LIFE_S = { least: 45, most: 75 };
+const LIFE_S = { least: 50, most: 100 };
 const QUICK = { seconds: 30, calibrate: 2, lifeS: { least: 10, most: 20 }, fillS: 10, tries: 1 };
 /** Most settings of a rule that are tried: a rule that is still late then counts as late. */
 const MOST_TRIES = 12;
@@ -159,9 +159,9 @@ class Bench {
 /** Where a count starts when it is not known from a run without admission. */
 const CHANNELS_A_CPU = 6;
 
-async function sequenceOf({ seed, seconds, cpus, offered, lifeS, inputs }) {
+async function sequenceOf({ seed, seconds, ...rest }) {
   const lastS = seconds + NEIGHBOUR_S + RECOVERY_S;
-  return drawSequence({ random: seededRandom(seed), seconds: lastS, cpus, offered, lifeS, inputs });
+  return drawSequence({ ...rest, random: seededRandom(seed), seconds: lastS });
 }
 
 function earlierRuns({ results, key }) {

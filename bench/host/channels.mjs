@@ -19,25 +19,26 @@ const MOST_CORES = 0.5;
 const CLIPS = 10;
 
 /**
- * Arrivals {atS, lifeS, name, encoder, words, tableCores} up to `seconds`. They are Poisson and ask for `offered` times the
- * CPUs, by the static table.
+ * Arrivals {atS, lifeS, name, encoder, words, tableCores} up to `seconds`. First a ramp: within `fillS` as many come, evenly,
+ * as take `offered` times the CPUs by the static table. Then Poisson arrivals that keep up this number.
  */
-export async function drawSequence({ random, seconds, cpus, offered, lifeS, inputs }) {
+export async function drawSequence({ random, seconds, fillS, cpus, offered, lifeS, inputs }) {
   const pictures = await picturesOf(random, inputs);
   const draw = () => drawPriced(random, pictures, lifeS);
   const sample = [];
-  while (sample.length < RATE_SAMPLE) sample.push((await draw()).tableCores);
-  const meanCores = sample.reduce((a, b) => a + b, 0) / sample.length;
-  const everyS = (meanCores * (lifeS.least + lifeS.most)) / 2 / (offered * cpus);
+  while (sample.length < MEAN_OF) sample.push((await draw()).tableCores);
+  const asked = (offered * cpus * sample.length) / sample.reduce((a, b) => a + b, 0);
+  const meanLifeS = (lifeS.least + lifeS.most) / 2;
   const arrivals = [];
-  for (let atS = 0; ; atS += -Math.log(1 - random()) * everyS) {
-    if (atS >= seconds) return arrivals;
+  for (let atS = 0; atS < seconds; ) {
     arrivals.push({ atS, ...(await draw()) });
+    atS += atS < fillS ? fillS / asked : (-Math.log(1 - random()) * meanLifeS) / asked;
   }
+  return arrivals;
 }
 
-/** Draws from which the rate of arrivals follows. */
-const RATE_SAMPLE = 60;
+/** Draws from which the number of channels follows. */
+const MEAN_OF = 60;
 
 /** Half of the channels from the given clips where there are any; the others from clips that calibration makes. */
 async function picturesOf(random, inputs) {

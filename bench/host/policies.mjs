@@ -1,11 +1,13 @@
 /**
  * Who may run. What operators do today are rules of one number; their channels are FFmpeg as it is, with its own threads on
  * all CPUs. `start`, `step`: settings to try, by the number of channels that no admission carried before it was late.
+ * `worstShare`: of late seconds, from which on there is nothing to learn from the rest of a run.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { dist, CLI as OWN_CLI, readRuns, startDaemon } from '../live/daemon.mjs';
 import { cpuSecondsOf } from './channel.mjs';
+import { LIMIT } from './score.mjs';
 
 const { connect } = await import(`${dist}/client/connect.js`);
 
@@ -13,14 +15,14 @@ const plain = ({ words: [program, ...args] }) => ({ program, args, wrapped: fals
 
 export const noAdmission = {
   name: 'no_admission',
-  make: () => ({ admits: () => true, command: plain, givesUp: false }),
+  make: () => ({ admits: () => true, command: plain, worstShare: 0.05 }),
 };
 
 export const countCap = {
   name: 'count_cap',
   start: (carried) => Math.round(carried),
   step: (carried) => Math.max(1, Math.round(carried / 16)),
-  make: (most) => ({ admits: ({ count }) => count < most, command: plain, givesUp: true }),
+  make: (most) => ({ admits: ({ count }) => count < most, command: plain, worstShare: LIMIT }),
 };
 
 /** Of the last seconds: channels here live for about a minute, so that an operator's minute is scaled down. */
@@ -33,7 +35,7 @@ export const meanCpu = {
   make: (threshold) => ({
     admits: (host) => host.busyOver(WINDOW_S) < threshold,
     command: plain,
-    givesUp: true,
+    worstShare: LIMIT,
   }),
 };
 
@@ -46,7 +48,7 @@ export class Corecast {
   #client;
   #reserved = 0;
   #second = 0;
-  givesUp = false;
+  worstShare = 1;
 
   constructor(dir) {
     this.#dir = dir;

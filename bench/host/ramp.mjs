@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dist } from '../live/daemon.mjs';
 import { HostChannel, nowS } from './channel.mjs';
-import { LIMIT } from './score.mjs';
 
 const { allowedCpus, busyShares, mean, readCpuTimes } = await import(`${dist}/client/host-glance.js`);
 
@@ -36,7 +35,7 @@ export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0
       }
       await until(second);
       marks.push({ ...host.look(), ...(await policy.glance?.()) });
-      if (policy.givesUp && hopeless(marks, seconds)) gaveUpS = second;
+      if (hopeless(marks, seconds, policy.worstShare)) gaveUpS = second;
       if (neighbours > 0 && second === seconds) burst = startNeighbours(neighbours);
       if (second === seconds + NEIGHBOUR_S) stopNeighbours(burst);
     }
@@ -47,10 +46,10 @@ export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0
   return { marks, channels: host.channels, refusedByRule: host.refused.length, gaveUpS };
 }
 
-/** Whatever comes, more than LIMIT of its seconds will have been late. */
-function hopeless(marks, seconds) {
+/** Whatever comes, more than that share of its seconds will have been late. */
+function hopeless(marks, seconds, worstShare) {
   const most = marks.reduce((count, { channels }) => Math.max(count, channels), 0);
-  return marks.reduce((sum, { late }) => sum + late, 0) > LIMIT * most * seconds;
+  return marks.reduce((sum, { late }) => sum + late, 0) > worstShare * most * seconds;
 }
 
 class Host {
