@@ -4,7 +4,6 @@ import { summaryOf } from './feedback/usage-summary.js';
 import type { History } from './history/history.js';
 import type { Run } from './history/records.js';
 import { seriesOf } from './history/series.js';
-import { cpuset } from './lib/cpuset.js';
 import { isCorecastError, messageOf } from './lib/errors.js';
 import type { Log } from './lib/log.js';
 import type { HostSample, Monitor } from './monitor/sample.js';
@@ -81,12 +80,13 @@ export class Channels {
     await Promise.allSettled(this.#summaries.values());
   }
 
-  #follow({ reservation }: ReservationEvent): void {
-    if (RUNS.includes(reservation.state)) this.#attached(reservation);
+  #follow({ reservation, event }: ReservationEvent): void {
+    if (RUNS.includes(reservation.state))
+      this.#attached(reservation, event === 'attached' && reservation.selfHeld === true);
     else if (reservation.state === 'RELEASED' || reservation.state === 'EXPIRED') this.#ended(reservation);
   }
 
-  #attached(reservation: Reservation): void {
+  #attached(reservation: Reservation, becomes = false): void {
     const { id, process } = reservation;
     if (process === undefined) return;
     this.#deps.recorder.update(reservation);
@@ -103,15 +103,15 @@ export class Channels {
     this.#tracked.set(id, process);
     this.#idByPid.set(process.pid, id);
     if (known !== undefined) return;
-    void this.#begin(reservation);
+    void this.#begin(reservation, becomes);
   }
 
-  async #begin(reservation: Reservation): Promise<void> {
+  async #begin(reservation: Reservation, becomes: boolean): Promise<void> {
     const { id } = reservation;
     try {
       const decision = await this.#deps.history.decision({ reservationId: id });
       if (decision !== undefined)
-        this.#deps.recorder.begin(reservation, decision, this.#deps.monitor.window());
+        this.#deps.recorder.begin(reservation, decision, this.#deps.monitor.window(), becomes);
     } catch (error) {
       this.#deps.log.warn(
         { id, error: messageOf(error) },
@@ -169,12 +169,10 @@ export class Channels {
 
   #keepOnCpus(id: string, process: ProcessRef): void {
     const reservation = this.#deps.reservations.get(id);
-    if (reservation === undefined || reservation.cpus.length === 0) return;
+    const cpus = this.#deps.reservations.confinedTo(id);
+    if (reservation === undefined || cpus.length === 0) return;
     try {
-      const { repaired, drift } = this.#deps.pinning.repair(
-        process,
-        cpuset(reservation.cpus.map(({ cpu }) => cpu)),
-      );
+      const { repaired, drift } = this.#deps.pinning.repair(process, cpus);
       // What cannot be repaired is the same every tick: told once.
       const news = drift !== undefined && (repaired > 0 || this.#stuck.get(id) !== drift.text);
       if (repaired > 0 || drift === undefined) this.#stuck.delete(id);

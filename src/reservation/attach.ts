@@ -16,6 +16,8 @@ export interface AttachCall {
   readonly token: number;
   /** startTicks 0: read here. */
   readonly process: ProcessRef;
+  /** No holder follows: the life of the process holds the reservation. */
+  readonly selfHeld?: boolean;
   readonly idempotencyKey: string;
 }
 
@@ -58,27 +60,31 @@ export class Attaching {
     const process = requireOwnProcess(this.#deps, call.process, peer);
     requireUnattached(this.#book, process, before.id);
     const watch = this.#lifetimes.watch(before.id, process);
-    // One that lives beside its successor is nobody's from here on. Before the write, too: Lifetimes.release says why.
-    const leave = () => {
-      if (!sameProcess(before.process, process)) this.#lifetimes.setFree(before);
-    };
-    leave();
-    let reservation: Reservation;
-    try {
-      ({ reservation } = await this.#book.step(
+    // One that lives beside its successor is nobody's from here on.
+    const replaces = before.process !== undefined && !sameProcess(before.process, process);
+    const write = () =>
+      this.#book.step(
         before.id,
-        { step: 'attach', process, token: this.#book.ledger.nextToken() },
+        {
+          step: 'attach',
+          process,
+          token: this.#book.ledger.nextToken(),
+          selfHeld: call.selfHeld === true,
+        },
         {
           reason: `process ${process.pid} runs`,
           event: 'attached',
-          kernel: leave,
+          ...(replaces ? { kernel: () => this.#lifetimes.setFree(before) } : {}),
           answer: (after) => ({
             key: name.key,
             answer: { fingerprint: name.fingerprint, atMs: after.changedMs, reservation: after },
           }),
           set: { restarting: false },
         },
-      ));
+      );
+    let reservation: Reservation;
+    try {
+      ({ reservation } = await (replaces ? this.#lifetimes.leaving(before, write) : write()));
     } catch (error) {
       watch.drop();
       throw error;

@@ -27,6 +27,8 @@ export class Lifetimes {
    * that it said had failed, a restart would know nothing of the process.
    */
   readonly #freed = new Set<string>();
+  /** Their processes are set free for a write that is under way. */
+  readonly #leaving = new Set<string>();
   #stopped = false;
 
   constructor(deps: ReservationDeps, book: Book) {
@@ -52,6 +54,11 @@ export class Lifetimes {
   renew(id: string): void {
     if (this.#stopped) return;
     this.#ending.delete(id);
+    // Its end is the pidfd's to tell.
+    if (this.#book.ledger.get(id)?.reservation.selfHeld === true) {
+      this.#deadlines.clear(id);
+      return;
+    }
     this.#deadlines.set(id, this.#deps.leases().lease_ms, () => {
       this.#orphan(id, 'its holder is silent', () => this.#deadlines.remainingMs(id) === undefined);
     });
@@ -161,7 +168,7 @@ export class Lifetimes {
 
   #orphan(id: string, why: string, still: () => boolean): void {
     this.retry(id, async ({ reservation }) => {
-      if (reservation.state !== 'ACTIVE' || !still()) return;
+      if (reservation.state !== 'ACTIVE' || reservation.selfHeld === true || !still()) return;
       const grace = this.#deps.leases().orphan_grace_ms;
       const deadlineMs = grace === 0 ? 0 : this.#deps.clock.nowMs() + grace;
       await this.#book.step(
@@ -180,15 +187,32 @@ export class Lifetimes {
     });
   }
 
-  /**
-   * Ends a reservation whose process may go on. It is set free before the write, because after a kill between the two
-   * nobody would know of it any more, and once more after it, because a tick may have brought it back meanwhile.
-   */
+  /** Ends a reservation whose process may go on. */
   async release(reservation: Reservation, reason: string): Promise<Reservation> {
-    this.setFree(reservation);
     const kernel = () => this.setFree(reservation);
     const change = { reason, event: 'released', kernel };
-    return (await this.#book.step(reservation.id, { step: 'release' }, change)).reservation;
+    const { id } = reservation;
+    const after = await this.leaving(reservation, () => this.#book.step(id, { step: 'release' }, change));
+    return after.reservation;
+  }
+
+  /**
+   * For a write after which the process of `before` is nobody's. It is set free before the write, because after a kill
+   * between the two nobody would know of it any more; and until the write has succeeded or failed, nobody brings it back,
+   * because after a kill the write may still reach the disk. Call it under the reservation's lock.
+   */
+  async leaving<T>(before: Reservation, write: () => Promise<T>): Promise<T> {
+    this.#leaving.add(before.id);
+    try {
+      this.setFree(before);
+      return await write();
+    } finally {
+      this.#leaving.delete(before.id);
+    }
+  }
+
+  isLeaving(id: string): boolean {
+    return this.#leaving.has(id);
   }
 
   /** A process that outlives its reservation must not stay on CPUs that are others' from now on. */

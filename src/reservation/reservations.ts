@@ -1,4 +1,5 @@
 import type { Decision } from '../balancer/decision.js';
+import type { Cpuset } from '../lib/cpuset.js';
 import type {
   ChannelRequest,
   Directive,
@@ -11,6 +12,7 @@ import { Admission } from './admission.js';
 import { Adopting, type Announcement } from './adopt.js';
 import { type AttachCall, type Attached, Attaching } from './attach.js';
 import { Book } from './book.js';
+import { cpusetOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import { FirstAnswers } from './first-answers.js';
 import { Lifetimes } from './lifetimes.js';
@@ -57,6 +59,8 @@ export interface Reservations {
   setRung(id: string, rung: number, reason: string): Promise<Reservation>;
   /** Rebuilds a reservation that the ledger lost, from the kernel; sessions do it by themselves. */
   adoptFromKernel(announced: Announcement, peer: Peer): Promise<Reservation>;
+  /** The CPUs that its process is to be kept on now: none while it is paused or on its way out. */
+  confinedTo(id: string): Cpuset;
   list(includeEnded: boolean): readonly Reservation[];
   get(id: string): Reservation | undefined;
   /** What was asked for; undefined when unknown or rebuilt from the kernel. */
@@ -117,6 +121,8 @@ export function createReservations(deps: ReservationDeps): Reservations {
       });
     },
     adoptFromKernel: async (announced, peer) => (await adopting.adopt(announced, peer)).reservation,
+    confinedTo: (id) =>
+      lifetimes.isLeaving(id) ? [] : cpusetOf(deps.ledger.get(id)?.reservation.cpus ?? []),
     list: (includeEnded) =>
       [...(includeEnded ? deps.ledger.records() : deps.ledger.live())]
         .map(({ reservation }) => reservation)

@@ -37,13 +37,20 @@ export const BREAKAGES: Readonly<Record<string, Boundaries>> = {
         if (!first.has(pid)) first.set(pid, now);
         return first.get(pid)!;
       };
-      return { ...calls, startTicks: ticks };
+      const openConfiner = () => {
+        const confiner = calls.openConfiner();
+        const confine = (pid: number, _: number, cpus: readonly number[]) =>
+          confiner.confine(pid, calls.startTicks(pid), cpus);
+        return { ...confiner, confine };
+      };
+      return { ...calls, startTicks: ticks, openConfiner };
     },
   },
   'the kernel ignores masks': {
     kernel: (calls) => {
       const ignored = () => ({ threads: 1, changed: 0, strays: [] });
-      return { ...calls, setProcessAffinity: ignored, confineProcess: ignored };
+      const openConfiner = () => ({ ...calls.openConfiner(), confine: ignored });
+      return { ...calls, setProcessAffinity: ignored, confineProcess: ignored, openConfiner };
     },
   },
   'what was stopped does not go on': {

@@ -1,18 +1,18 @@
 import { configSchema } from '../../../src/config/schema.js';
 import type { Forecast } from '../../../src/forecast/forecast.js';
+import { isCorecastError } from '../../../src/lib/errors.js';
 import { silentLog } from '../../../src/lib/log.js';
 import type { HostAddon } from '../../../src/lib/native.js';
 import { createPinning } from '../../../src/pinning/affinity.js';
 import type { Pinning } from '../../../src/pinning/pinning.js';
 import { createSignals } from '../../../src/pinning/signals.js';
-import { cpusetOf } from '../../../src/reservation/cpu-shares.js';
 import type { Ledger } from '../../../src/reservation/ledger.js';
 import { openLedger } from '../../../src/reservation/ledger-open.js';
 import type { LedgerStore } from '../../../src/reservation/ledger-store.js';
 import { createReservations, type Reservations } from '../../../src/reservation/reservations.js';
 import type { SimulatedDisk } from './disk.js';
 import type { KernelCalls, SimulatedKernel } from './kernel.js';
-import type { Life } from './life.js';
+import { Killed, type Life } from './life.js';
 import type { Machine } from './machine.js';
 import type { Timeline } from './timeline.js';
 
@@ -62,7 +62,9 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
   onOpen(ledger);
   const own = kernel.calls(life);
   const calls = boundaries.kernel?.(own) ?? own;
-  const pinning = createPinning({ addon: calls as unknown as HostAddon });
+  // Cgroups have no part in this world, and this host's are not to have one.
+  const roots = { procRoot: host.directory, sysRoot: host.directory, runRoot: host.directory };
+  const pinning = createPinning({ ...roots, addon: calls as unknown as HostAddon });
   const leases = { ...CONFIG.leases, orphan_grace_ms: host.graceMs };
   let ids = 0;
   const scheduler = {
@@ -106,12 +108,14 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
 
 /** What the daemon does each second: whoever left the reserved CPUs is brought back. */
 function look(reservations: Reservations, pinning: Pinning): void {
-  for (const { process, cpus } of reservations.list(false)) {
+  for (const { id, process } of reservations.list(false)) {
+    const cpus = reservations.confinedTo(id);
     if (process === undefined || cpus.length === 0) continue;
     try {
-      pinning.repair(process, cpusetOf(cpus));
-    } catch {
-      // Its end is on its way, or the kernel refuses: the next tick tries again.
+      pinning.repair(process, cpus);
+    } catch (error) {
+      // Its end is on its way, or the kernel refuses: the next tick tries again. Anything else is a defect.
+      if (!isCorecastError(error) && !(error instanceof Killed)) throw error;
     }
   }
 }

@@ -9,6 +9,8 @@ export interface Call {
   readonly what: 'Reserve' | 'Attach' | 'Release' | 'Session';
   readonly holder: Holder;
   readonly key: string;
+  /** The reservation that it names; undefined for Reserve. */
+  readonly id: string | undefined;
   /** The token that it carries; 0 for Reserve. */
   readonly token: number;
   readonly run: (serving: Serving) => Promise<Reservation>;
@@ -99,7 +101,8 @@ export class Holder {
       // Answers may come in another order than they were given.
       if (given > this.token) this.tokens.push(given);
     };
-    const call = { what, holder: this, key, token, run, took, deliveries: 0 };
+    const id = what === 'Reserve' ? undefined : this.id;
+    const call = { what, holder: this, key, id, token, run, took, deliveries: 0 };
     this.calls.push(call);
     return call;
   }

@@ -1,4 +1,4 @@
-import type { HostAddon } from '../../../src/lib/native.js';
+import type { ConfineOutcome, HostAddon } from '../../../src/lib/native.js';
 import type { Chance } from './chance.js';
 import type { Life } from './life.js';
 import type { Machine } from './machine.js';
@@ -17,7 +17,13 @@ export interface SimulatedProcess {
 /** The part of the addon that reservations and pinning use. */
 export type KernelCalls = Pick<
   HostAddon,
-  'startTicks' | 'processUid' | 'getProcessAffinity' | 'setProcessAffinity' | 'confineProcess' | 'watchExit'
+  | 'startTicks'
+  | 'processUid'
+  | 'getProcessAffinity'
+  | 'setProcessAffinity'
+  | 'confineProcess'
+  | 'openConfiner'
+  | 'watchExit'
 > & {
   kill(pid: number, signal: NodeJS.Signals | 0): void;
 };
@@ -118,8 +124,11 @@ export class SimulatedKernel {
       if (process === undefined) throw failure('ESRCH', 'kill');
       return process;
     };
-    const change = (pid: number, cpus: readonly number[], wants: (mask: readonly number[]) => boolean) => {
-      const process = find(pid);
+    const change = (
+      process: SimulatedProcess,
+      cpus: readonly number[],
+      wants: (mask: readonly number[]) => boolean,
+    ): ConfineOutcome => {
       if (this.refusals-- > 0) {
         this.disturbed = true;
         throw failure('EPERM', 'sched_setaffinity');
@@ -135,13 +144,24 @@ export class SimulatedKernel {
       }
       return { threads: process.threads.size, changed, strays: [] };
     };
+    const confine = (process: SimulatedProcess, cpus: readonly number[]) =>
+      change(process, cpus, (mask) => !mask.every((cpu) => cpus.includes(cpu)));
     return {
       startTicks: (pid) => find(pid).startTicks,
       processUid: (pid) => find(pid).uid,
       getProcessAffinity: (pid) =>
         [...find(pid).threads].map(([tid, cpus]) => ({ tid, name: 'ffmpeg', cpus: [...cpus] })),
-      setProcessAffinity: (pid, cpus) => change(pid, cpus, () => true),
-      confineProcess: (pid, cpus) => change(pid, cpus, (mask) => !mask.every((cpu) => cpus.includes(cpu))),
+      setProcessAffinity: (pid, cpus) => change(find(pid), cpus, () => true),
+      confineProcess: (pid, cpus) => confine(find(pid), cpus),
+      openConfiner: () => ({
+        confine(pid, startTicks, cpus) {
+          const process = find(pid);
+          if (process.startTicks !== startTicks) throw failure('ESRCH', 'open');
+          return confine(process, cpus);
+        },
+        forget: () => {},
+        close: () => {},
+      }),
       kill: (pid, signal) => {
         const process = find(pid);
         if (signal === 0) return;

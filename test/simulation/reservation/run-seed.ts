@@ -1,3 +1,4 @@
+import { messageOf } from '../../../src/lib/errors.js';
 import { act } from './actions.js';
 import type { Boundaries } from './daemon.js';
 import { Scenario } from './scenario.js';
@@ -11,6 +12,17 @@ export async function runSeed(
   options: { directory: string; boundaries?: Boundaries; say?: (line: string) => void },
 ): Promise<{ readonly violations: readonly string[]; readonly steps: ReadonlySet<string> }> {
   const scenario = new Scenario(seed, options);
+  const { witness } = scenario;
+  try {
+    await play(scenario);
+  } catch (error) {
+    witness.violated(`an error that nothing in the daemon handles: ${describe(error)}`);
+  }
+  for (const violation of witness.violations) scenario.say(`VIOLATION ${violation}`);
+  return witness;
+}
+
+async function play(scenario: Scenario): Promise<void> {
   const { chance, witness } = scenario;
   await scenario.pass(50);
   for (let steps = chance.between(25, 50); steps > 0 && witness.violations.length === 0; steps--) {
@@ -18,8 +30,10 @@ export async function runSeed(
     await scenario.pass(chance.hits(0.15) ? chance.between(500, 7_000) : chance.between(0, 12));
   }
   if (witness.violations.length === 0) await scenario.end();
-  for (const violation of witness.violations) scenario.say(`VIOLATION ${violation}`);
-  return witness;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error && error.stack !== undefined ? error.stack : messageOf(error);
 }
 
 export interface Failure {

@@ -219,6 +219,7 @@ const UNASKED: Call = {
     requestOf('nobody', { milli: 0, cpuCount: 0, exclusive: false, waitMs: 0, vod: false }),
   ),
   key: '',
+  id: undefined,
   token: 0,
   run: () => Promise.reject(new Error('nobody asked')),
   took: () => {},

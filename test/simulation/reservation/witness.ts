@@ -82,7 +82,7 @@ export class Witness {
     for (const [process, its] of this.#attached) if (its === id) this.#attached.delete(process);
   }
 
-  delivered({ what, holder: { id }, token }: Call): void {
+  delivered({ what, id, token }: Call): void {
     if (what === 'Release' && token >= this.#newestToken(id)) this.#releaseAsked.add(id!);
   }
 
@@ -111,7 +111,7 @@ export class Witness {
    * Whether a call carries a token that was superseded, as far as any caller was told. A retry of Attach is exempt, and
    * so is a heartbeat in an open session: only opening one takes a token.
    */
-  isStale({ what, holder: { id, session }, token, deliveries }: Call, life: Life): boolean {
+  isStale({ what, id, holder: { session }, token, deliveries }: Call, life: Life): boolean {
     if (what === 'Reserve' || (what === 'Attach' && deliveries > 1)) return false;
     if (what === 'Session' && session?.life === life) return false;
     return token < this.#newestToken(id);
