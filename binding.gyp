@@ -33,6 +33,7 @@
         "native/proc_sampler.cc",
         "native/proc_stat.cc",
         "native/process_info.cc",
+        "native/replace_process.cc",
         "native/sampler.cc",
         "native/system_error.cc",
         "native/task_dir.cc",

@@ -68,6 +68,30 @@ std::vector<int> CpuListArgument(const Napi::CallbackInfo& info, size_t index, c
   return cpus;
 }
 
+std::vector<std::string> StringListArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsArray()) ThrowType(info.Env(), name, "an array of strings");
+  const Napi::Array list = info[index].As<Napi::Array>();
+  std::vector<std::string> texts;
+  texts.reserve(list.Length());
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    const Napi::Value text = list.Get(i);
+    if (!text.IsString()) ThrowType(info.Env(), name, "an array of strings");
+    texts.push_back(text.As<Napi::String>().Utf8Value());
+  }
+  return texts;
+}
+
+std::vector<int> DescriptorListArgument(const Napi::CallbackInfo& info, size_t index, const char* syscall) {
+  if (!info[index].IsArray()) ThrowType(info.Env(), "descriptors", "an array of file descriptors");
+  const Napi::Array list = info[index].As<Napi::Array>();
+  std::vector<int> descriptors;
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    descriptors.push_back(
+        static_cast<int>(IntegerInRange(info.Env(), list.Get(i), "descriptor", 0, INT_MAX, syscall)));
+  }
+  return descriptors;
+}
+
 std::string StringArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   if (!info[index].IsString()) ThrowType(info.Env(), name, "a string");
   return info[index].As<Napi::String>().Utf8Value();

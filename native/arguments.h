@@ -26,6 +26,12 @@ uint64_t StartTicksArgument(const Napi::CallbackInfo& info, size_t index, const 
 // CPU numbers in any order, repeats allowed; at least one, each from 0 to CpuSet::kMaxCpu.
 std::vector<int> CpuListArgument(const Napi::CallbackInfo& info, size_t index, const char* syscall);
 
+// May be empty.
+std::vector<std::string> StringListArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
+
+// File descriptors, 0 and up; may be empty.
+std::vector<int> DescriptorListArgument(const Napi::CallbackInfo& info, size_t index, const char* syscall);
+
 std::string StringArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
 
 Napi::Function FunctionArgument(const Napi::CallbackInfo& info, size_t index, const char* name);

@@ -13,6 +13,7 @@
 #include "priority.h"
 #include "proc_sampler.h"
 #include "process_info.h"
+#include "replace_process.h"
 #include "tcp_reader.h"
 
 namespace corecast {
@@ -43,6 +44,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Register<PeerCredentials>(exports, "peerCredentials");
   Register<WatchExit>(exports, "watchExit");
   Register<SetIdlePriority>(exports, "setIdlePriority");
+  Register<ReplaceProcess>(exports, "replaceProcess");
   Register<Notify>(exports, "notify");
   Register<OpenSampler>(exports, "openSampler");
   Register<OpenTcpReader>(exports, "openTcpReader");

@@ -82,6 +82,11 @@ export function createControl(parts: ControlParts): Control {
     },
     attach: (call, peer) => reservations.attach(call, peer),
     openSession: (id, token, peer, send) => openSession(parts, id, token, peer, send),
+    progressOf(peer) {
+      const id = channels.idOf(peer.pid);
+      if (id === undefined || reservations.get(id)?.selfHeld !== true) return undefined;
+      return (progress) => recorder.progress(id, progress);
+    },
     async release(call, peer) {
       const reservation = await reservations.release(call, peer);
       const usage = await channels.summary(reservation.id);

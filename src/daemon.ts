@@ -25,6 +25,7 @@ import { shortIds } from './lib/ids.js';
 import type { HostAddon, TcpReader } from './lib/native.js';
 import { type Inventory, readInventory } from './monitor/inventory.js';
 import { createMonitor, type MonitorPace } from './monitor/monitor.js';
+import { cpuSecondsOf } from './monitor/process-cpu.js';
 import { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import { createPinning } from './pinning/affinity.js';
@@ -183,6 +184,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       clock,
       schedulableCpus: () => topology().schedulable.length,
       processAgeS: ({ startTicks }) => uptime() - startTicks / addon.clockTicksPerSecond(),
+      processCpuSeconds: ({ pid }) => cpuSecondsOf(PROC, pid, addon.clockTicksPerSecond()),
       onHorizonObserved: (observed) => {
         const { signature, forecast, horizon, demandCores, source } = observed;
         forecaster.observe(signature, forecast, horizon, demandCores, source);

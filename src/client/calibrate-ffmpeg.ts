@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import type { Clock } from '../lib/clock.js';
 import type { Cpuset } from '../lib/cpuset.js';
 import { CorecastError } from '../lib/errors.js';
+import { ProgressReader } from '../lib/ffmpeg-progress.js';
 import { parseBench } from './bench-line.js';
 import { busyShares, readCpuTimes } from './host-glance.js';
-import { ProgressReader } from './progress.js';
 import { repin, spawnPinned } from './spawn-pinned.js';
 import { ThreadUsage } from './thread-usage.js';
 

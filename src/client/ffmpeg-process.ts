@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Clock } from '../lib/clock.js';
 import { CorecastError } from '../lib/errors.js';
-import type { Progress } from '../rpc/control.js';
+import { type Progress, ProgressReader } from '../lib/ffmpeg-progress.js';
 import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
-import { ProgressReader } from './progress.js';
 
 /** How an FFmpeg ended: with a code, or by a signal. */
 export interface Ending {
@@ -36,10 +36,11 @@ export class FfmpegProcess {
     const { program } = command;
     const own = onProgress !== undefined && lastOption(command.globals, 'progress') === undefined;
     const fd = own ? freeDescriptor(args) : undefined;
-    const stdio: ('inherit' | 'ignore' | 'pipe')[] = ['inherit', 'inherit', 'inherit'];
+    const stdio: ('inherit' | 'ignore' | 'pipe' | number)[] = ['inherit', 'inherit', 'inherit'];
     if (fd !== undefined) {
-      // libuv leaves descriptors above 2 as they are where it is told to ignore them: what the caller passed in stays.
-      while (stdio.length < fd) stdio.push('ignore');
+      // What the caller passed in reaches FFmpeg only by its number: node closes it at the exec otherwise.
+      const passed = new Set(openDescriptors(args));
+      for (let i = stdio.length; i < fd; i++) stdio.push(passed.has(i) ? i : 'ignore');
       stdio.push('pipe');
     }
     const all = fd === undefined ? args : ['-progress', `pipe:${fd}`, ...args];
@@ -119,14 +120,30 @@ export class FfmpegProcess {
 
 /** The first descriptor above the standard ones that the command line does not name. */
 function freeDescriptor(args: readonly string[]): number {
-  const named = new Set(
-    args.flatMap((word) =>
-      [...word.matchAll(/(?:pipe|fd):(\d+)|\/dev\/fd\/(\d+)/g)].map((m) => Number(m[1] ?? m[2])),
-    ),
-  );
+  const named = new Set(namedDescriptors(args));
   let fd = 3;
   while (named.has(fd)) fd++;
   return fd;
+}
+
+function namedDescriptors(args: readonly string[]): number[] {
+  return args.flatMap((word) =>
+    [...word.matchAll(/(?:pipe|fd):(\d+)|\/dev\/fd\/(\d+)/g)].map((m) => Number(m[1] ?? m[2])),
+  );
+}
+
+/** Those above the standard streams that the command line names and that the caller has passed in. */
+export function openDescriptors(args: readonly string[]): number[] {
+  return namedDescriptors(args).filter((fd) => fd > 2 && isOpen(fd));
+}
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The exit code that a shell would report. */

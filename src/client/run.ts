@@ -1,8 +1,10 @@
 import type { Signature, VideoInput } from '../forecast/signature.js';
 import { type Clock, systemClock } from '../lib/clock.js';
+import { type Cpuset, cpuset } from '../lib/cpuset.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import type { ChannelClass } from '../reservation/reservation.js';
+import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { UsageSummary__Output } from '../rpc/generated/corecast/v1/UsageSummary.js';
 import { type Admission, admit } from './admit.js';
 import { channelClassOf } from './channel-class.js';
@@ -34,6 +36,8 @@ export interface RunOptions {
   readonly degrade: readonly string[];
   readonly require: boolean;
   readonly runAnyway: boolean;
+  /** Light mode: become FFmpeg instead of staying beside it. */
+  readonly exec: boolean;
   readonly probe: boolean;
   readonly probeTimeoutMs?: number;
   readonly complexity: ComplexityLevel;
@@ -107,7 +111,7 @@ export async function run(
           exclusive: options.exclusive,
           cpuCount: options.cpuCount,
           waitMs: options.waitMs,
-          ladderRungs: rungs.length,
+          ladderRungs: options.exec ? 0 : rungs.length,
           require: options.require,
           runAnyway: options.runAnyway,
         });
@@ -123,8 +127,11 @@ export async function run(
         () => {},
       );
     note(admission.why);
+    if (options.exec) return lightRun(command, planned, rungs.length, admission, options);
     return runUnpinned(command, summary, startedMs, clock);
   }
+  moveTo(admission.reservation, note);
+  if (options.exec) return lightRun(command, planned, rungs.length, admission, options);
   return runReserved(
     command,
     planned,
@@ -174,13 +181,7 @@ async function runReserved(
   clock: Clock,
 ): Promise<RunResult> {
   const { note, socket, ...summary } = context;
-  const cpus = reservation.cpus.map(({ cpu }) => cpu).sort((a, b) => a - b);
-  // Before the spawn: FFmpeg inherits it, and encoders that size themselves by the mask see it.
-  try {
-    hostAddon().setProcessAffinity(process.pid, cpus);
-  } catch (error) {
-    note(`could not move to CPUs ${cpus.join(',')} (${messageOf(error)}); the daemon will pin FFmpeg`);
-  }
+  const cpus = cpusOf(reservation);
   const channel = new ChannelRun({
     command,
     planned,
@@ -225,6 +226,31 @@ async function runReserved(
       beforeStartMs,
     },
   };
+}
+
+/** Before FFmpeg starts: it inherits the mask, and encoders that size themselves by it see it. */
+function moveTo(reservation: Reservation__Output, note: (text: string) => void): void {
+  const cpus = cpusOf(reservation);
+  try {
+    hostAddon().setProcessAffinity(process.pid, cpus);
+  } catch (error) {
+    note(`could not move to CPUs ${cpus.join(',')} (${messageOf(error)}); the daemon will pin FFmpeg`);
+  }
+}
+
+function cpusOf(reservation: Reservation__Output): Cpuset {
+  return cpuset(reservation.cpus.map(({ cpu }) => cpu));
+}
+
+async function lightRun(
+  command: FfmpegCommand,
+  planned: readonly PlannedOutput[],
+  rungs: number,
+  admission: Admission,
+  options: RunOptions,
+): Promise<never> {
+  const { becomeFfmpeg } = await import('./light-run.js');
+  return becomeFfmpeg(command, planned, admission, { ...options, rungs });
 }
 
 async function release(

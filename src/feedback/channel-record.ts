@@ -47,6 +47,8 @@ export interface RecordContext {
   readonly ageS: number;
   /** False for a channel that ran before the daemon did: how it began is not known. */
   readonly seenFromStart: boolean;
+  /** What its first process had used before it became the channel's encoder. */
+  readonly cpuSecondsBefore: number;
   readonly hostBefore: readonly HostState[];
   readonly schedulableCpus: number;
   readonly onHorizonObserved: (observed: HorizonObserved) => void;
@@ -81,7 +83,7 @@ export class ChannelRecord {
     this.#forecast = { value: decision.forecast, sinceMs: context.startMs };
     this.#stepStartMs = context.startMs + Math.floor(context.ageS / STEP_S) * STEP_S * 1000;
     this.#lastTickMs = context.startMs;
-    this.#attach(reservation);
+    this.#attach(reservation, context.cpuSecondsBefore);
     // What a process used before it was adopted belongs to its totals, not to its first step.
     if (!context.seenFromStart && this.#process !== undefined) this.#process.cpuSeconds = undefined;
   }
@@ -97,7 +99,7 @@ export class ChannelRecord {
     if (!sameWork && (reservation.cpus.length > 0 || reservation.state === 'PAUSED'))
       this.#frozen ??= this.#totals(this.#lastTickMs, undefined);
     if (reservation.process !== undefined && reservation.process.pid !== this.#process?.pid)
-      this.#attach(reservation);
+      this.#attach(reservation, 0);
     if (reservation.cpus.length > 0) this.#reservation = reservation;
   }
 
@@ -198,8 +200,8 @@ export class ChannelRecord {
     return (this.#stepStartMs - this.#context.startMs) / 1000;
   }
 
-  #attach({ process }: Reservation): void {
-    this.#process = process === undefined ? undefined : { pid: process.pid, cpuSeconds: 0 };
+  #attach({ process }: Reservation, cpuSeconds: number): void {
+    this.#process = process === undefined ? undefined : { pid: process.pid, cpuSeconds };
   }
 
   #endStep(atS: number, endMs: number): void {

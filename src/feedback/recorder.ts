@@ -17,6 +17,8 @@ export interface RecorderOptions {
   readonly schedulableCpus: () => number;
   /** Seconds since the process began. */
   readonly processAgeS: (process: ProcessRef) => number;
+  /** CPU seconds of the process so far. */
+  readonly processCpuSeconds: (process: ProcessRef) => number;
   /** Once for each horizon of a channel, when it is over (or at the channel's end, if at least half of it was seen). */
   readonly onHorizonObserved?: (observed: HorizonObserved) => void;
 }
@@ -31,8 +33,16 @@ export interface RecorderOptions {
  * ends within two seconds are summarised, not stored: their beginning, or anything steady, was not seen.
  */
 export interface Recorder {
-  /** `hostBefore`: the monitor's window. Begun twice, the first stands. */
-  begin(reservation: Reservation, decision: Decision, hostBefore: readonly HostState[]): void;
+  /**
+   * `hostBefore`: the monitor's window. Begun twice, the first stands. `becomes`: the process is about to become the
+   * encoder (light mode); what it was and used until now is not the channel's.
+   */
+  begin(
+    reservation: Reservation,
+    decision: Decision,
+    hostBefore: readonly HostState[],
+    becomes?: boolean,
+  ): void;
   /** After every change of the reservation: its CPUs, process or rung. */
   update(reservation: Reservation): void;
   /** A newer forecast of a running channel: usage() compares with it. */
@@ -60,14 +70,16 @@ export function createRecorder(options: RecorderOptions): Recorder {
   const { history, clock, onHorizonObserved = () => {} } = options;
   const channels = new Map<string, ChannelRecord>();
   return {
-    begin(reservation, decision, hostBefore) {
+    begin(reservation, decision, hostBefore, becomes = false) {
       if (channels.has(reservation.id) || reservation.process === undefined) return;
-      const ageS = Math.max(0, options.processAgeS(reservation.process));
+      const { process } = reservation;
+      const ageS = becomes ? 0 : Math.max(0, options.processAgeS(process));
       const record = new ChannelRecord(reservation, decision, {
         startMs: clock.monotonicMs() - ageS * 1000,
         startedMs: Math.round(clock.nowMs() - ageS * 1000),
         ageS,
         seenFromStart: ageS <= STEP_S,
+        cpuSecondsBefore: becomes ? options.processCpuSeconds(process) : 0,
         hostBefore,
         schedulableCpus: options.schedulableCpus(),
         onHorizonObserved,

@@ -33,6 +33,12 @@ export interface HostAddon {
    * Throws ESRCH when it is gone or its start time differs. close() is idempotent and stops the call.
    */
   watchExit(pid: number, startTicks: number, onExit: () => void): { close(): void };
+  /**
+   * Becomes another program, execvp(3): same pid, start time, affinity, environment and working directory; signals as a
+   * shell would start it. Of the open descriptors it gets the standard streams and `descriptors`. Call it on the main
+   * thread. Does not return; throws ENOENT or EACCES when the program can't be executed.
+   */
+  replaceProcess(program: string, args: readonly string[], descriptors: readonly number[]): never;
   /** SCHED_IDLE and idle I/O class for a process. */
   setIdlePriority(pid: number): void;
   /** sd_notify(3) over $NOTIFY_SOCKET; false when there is none. */

@@ -11,7 +11,12 @@ export type LeaseStep =
       readonly decisionId: string;
     }
   /** A process takes the CPUs: its first one, or the one that replaces it. A new holder, so a new token. */
-  | { readonly step: 'attach'; readonly process: ProcessRef; readonly token: number }
+  | {
+      readonly step: 'attach';
+      readonly process: ProcessRef;
+      readonly token: number;
+      readonly selfHeld?: boolean;
+    }
   /** The holder is silent or gone, the process lives. */
   | { readonly step: 'orphan'; readonly deadlineMs: number }
   /** A holder is back. It may be another one, so a new token. */
@@ -89,7 +94,13 @@ export function transition(
       return { ...next, cpus: step.cpus, deadlineMs: step.deadlineMs, decisionId: step.decisionId };
     case 'attach':
       requireNewer(reservation, step.token);
-      return { ...next, process: step.process, token: step.token, deadlineMs: 0 };
+      return {
+        ...withoutSelfHold(next),
+        ...(step.selfHeld === true ? { selfHeld: true as const } : {}),
+        process: step.process,
+        token: step.token,
+        deadlineMs: 0,
+      };
     case 'orphan':
       return { ...next, deadlineMs: step.deadlineMs };
     case 'resume':
@@ -146,6 +157,11 @@ function requireNewer(reservation: Reservation, token: number): void {
 
 function withoutProcess(reservation: Reservation): Reservation {
   const { process: _, ...rest } = reservation;
+  return rest;
+}
+
+function withoutSelfHold(reservation: Reservation): Reservation {
+  const { selfHeld: _, ...rest } = reservation;
   return rest;
 }
 

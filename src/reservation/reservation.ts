@@ -40,6 +40,8 @@ export interface Reservation {
   /** In PAUSED only: the CPUs that it gave up. It goes on with as many. */
   readonly pausedFrom?: readonly CpuShare[];
   readonly process?: ProcessRef;
+  /** No holder renews it: it is held by the life of its process (light mode). */
+  readonly selfHeld?: true;
   /** Unix milliseconds. */
   readonly createdMs: number;
   readonly changedMs: number;

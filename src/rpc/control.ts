@@ -13,6 +13,7 @@ import type {
   VerifyReport,
 } from '../history/history.js';
 import type { Run } from '../history/records.js';
+import type { Progress } from '../lib/ffmpeg-progress.js';
 import type { HostSample } from '../monitor/sample.js';
 import type { PinResult } from '../pinning/pinning.js';
 import type { ChannelClass, ProcessRef, Reservation } from '../reservation/reservation.js';
@@ -42,16 +43,7 @@ export interface ReserveCall extends ChannelRequest {
   readonly ladderRungs: number;
 }
 
-export interface Progress {
-  readonly outTimeUs: number;
-  readonly frame: number;
-  readonly fps: number;
-  readonly speed: number;
-  readonly droppedFrames: number;
-  readonly duplicatedFrames: number;
-  readonly bitrateBps: number;
-  readonly lagSeconds: number;
-}
+export type { Progress };
 
 export type Directive =
   | { readonly kind: 'set_rung'; readonly rung: number; readonly reason: string }
@@ -210,7 +202,13 @@ export interface Control {
   ): Promise<{ reservation: Reservation; decision: Decision }>;
   /** `pid` is already translated to the daemon's namespace. startTicks 0: read by the daemon. */
   attach(
-    call: { reservationId: string; token: number; process: ProcessRef; idempotencyKey: string },
+    call: {
+      reservationId: string;
+      token: number;
+      process: ProcessRef;
+      selfHeld?: boolean;
+      idempotencyKey: string;
+    },
     peer: Peer,
   ): Promise<{ reservation: Reservation; pin: PinResult }>;
   /** Opens the holder's session. `send` is called with directives until closed(). A newer session supersedes an older one. */
@@ -220,6 +218,8 @@ export interface Control {
     peer: Peer,
     send: (directive: Directive) => void,
   ): SessionHandle;
+  /** Where the progress goes that a self-held process writes on its own connection; undefined for all other callers. */
+  progressOf(peer: Peer): ((progress: Progress) => void) | undefined;
   release(
     call: { reservationId: string; token: number; reason: string },
     peer: Peer,

@@ -97,6 +97,7 @@ export function toReservation(reservation: DomainReservation, usage?: control.Ch
     deadlineMs: reservation.deadlineMs,
     decisionId: reservation.decisionId,
     rung: reservation.rung,
+    selfHeld: reservation.selfHeld === true,
     // A TCP peer's -1 has no place in an unsigned field; the overflow uid is what the kernel shows for nobody.
     uid: reservation.uid < 0 ? 65_534 : reservation.uid,
     ...(usage === undefined ? {} : toChannelUsage(usage)),

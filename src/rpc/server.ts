@@ -8,12 +8,13 @@ import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { HostAddon } from '../lib/native.js';
 import type { CallScope, FinishedCall } from './call.js';
-import type { Control } from './control.js';
+import type { Control, Peer } from './control.js';
 import { Health } from './health.js';
 import { historyService } from './history-service.js';
 import { hostService } from './host-service.js';
 import { modelService } from './model-service.js';
-import { identify } from './peer.js';
+import { ANONYMOUS, identify } from './peer.js';
+import { readProgress } from './progress-connection.js';
 import { loadServices, SERVICE_NAMES } from './proto.js';
 import { addReflection } from './reflection.js';
 import { reservationService } from './reservation-service.js';
@@ -72,8 +73,17 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const listeners: NetServer[] = [];
   const addresses: string[] = [];
-  const listener = (prepare: (socket: Socket) => void): NetServer => {
-    const net = createServer({ noDelay: true }, (socket) => accept(socket, prepare, injector, log));
+  const ownProgress = new Set<Socket>();
+  const listener = (prepare: (socket: Socket) => Peer): NetServer => {
+    const net = createServer({ noDelay: true }, (socket) => {
+      const peer = accept(socket, prepare, log);
+      const report = peer && parts.control.progressOf(peer);
+      if (report !== undefined) {
+        ownProgress.add(socket);
+        socket.once('close', () => ownProgress.delete(socket));
+        readProgress(socket, parts.clock, report);
+      } else if (peer !== undefined) injector.injectConnection(socket);
+    });
     net.maxConnections = config.limits.channels + SPARE_CONNECTIONS;
     net.on('error', (error) => log.error({ err: error }, 'a listening socket failed'));
     listeners.push(net);
@@ -87,7 +97,7 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
       await listenOnUnixSocket(unix, inheritedFd === undefined ? place : { ...place, inheritedFd }),
     );
     if (tcp !== undefined) {
-      const net = listener(() => {});
+      const net = listener(() => ANONYMOUS);
       await listen(net, tcp);
       const bound = net.address();
       const port = bound !== null && typeof bound === 'object' ? bound.port : tcp.port;
@@ -108,6 +118,7 @@ export async function startRpcServer(parts: RpcServerParts): Promise<RpcServer> 
         health.setStatus('NOT_SERVING');
         for (const net of listeners) net.close();
         stopping.abort();
+        for (const socket of ownProgress) socket.destroy();
         await shutdown(server, injector, graceMs);
       })();
       return stopped;
@@ -128,21 +139,16 @@ function addServices(server: Server, parts: RpcServerParts, scope: CallScope): H
   return health;
 }
 
-function accept(
-  socket: Socket,
-  prepare: (socket: Socket) => void,
-  injector: ConnectionInjector,
-  log: Log,
-): void {
+/** Who it is; undefined for a connection that was refused. */
+function accept(socket: Socket, prepare: (socket: Socket) => Peer, log: Log): Peer | undefined {
   socket.on('error', (error) => log.debug({ err: error }, 'a connection failed'));
   try {
-    prepare(socket);
+    return prepare(socket);
   } catch (error) {
     log.warn({ reason: messageOf(error) }, 'refused a connection whose credentials cannot be read');
     socket.destroy();
-    return;
+    return undefined;
   }
-  injector.injectConnection(socket);
 }
 
 function shutdown(server: Server, injector: ConnectionInjector, graceMs: number): Promise<void> {

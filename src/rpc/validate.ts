@@ -67,6 +67,7 @@ export function attachRequest(message: AttachRequest__Output) {
   const call = {
     ...lease(violations, message),
     process: processRef(violations, message.process),
+    selfHeld: message.selfHeld,
     idempotencyKey: violations.text('idempotency_key', message.idempotencyKey, 1, MAX_KEY),
   };
   violations.raise();

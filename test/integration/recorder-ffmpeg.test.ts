@@ -43,6 +43,7 @@ test('a real live channel: its run and summary agree with getrusage within 10 %,
     history,
     clock: systemClock,
     schedulableCpus: () => os.cpus().length,
+    processCpuSeconds: () => 0,
     processAgeS: ({ startTicks }) => os.uptime() - startTicks / addon.clockTicksPerSecond(),
   });
   monitor.onTick((sample) => {

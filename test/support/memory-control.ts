@@ -11,6 +11,7 @@ import type {
   IngressReport,
   ModelReport,
   Peer,
+  Progress,
   ReservationEvent,
   ReserveCall,
   TrainCall,
@@ -32,6 +33,8 @@ export class MemoryControl implements Control {
   readonly imported: SeriesChunk[] = [];
   damage: string[] = [];
   readonly attached: { pid: number; peer: Peer }[] = [];
+  /** What self-held processes wrote by themselves. */
+  readonly progress: Progress[] = [];
   readonly requests: ChannelRequest[] = [];
   readonly trainings: TrainCall[] = [];
   sessionsOpen = 0;
@@ -85,13 +88,25 @@ export class MemoryControl implements Control {
   async attach(call: Parameters<Control['attach']>[0], peer: Peer) {
     const before = this.lease(call.reservationId, call.token);
     this.attached.push({ pid: call.process.pid, peer });
-    const reservation: Reservation = { ...before, state: 'ACTIVE', process: call.process };
+    const reservation: Reservation = {
+      ...before,
+      ...(call.selfHeld === true ? { selfHeld: true as const } : {}),
+      state: 'ACTIVE',
+      process: call.process,
+    };
     this.change(reservation, 'attached');
     const pin = {
       threads: [{ tid: call.process.pid, name: 'ffmpeg', cpus: [0], verified: true }],
       repaired: 1,
     };
     return { reservation, pin };
+  }
+
+  progressOf({ pid }: Peer) {
+    const own = [...this.reservationsById.values()].some(
+      (one) => one.selfHeld === true && one.process?.pid === pid,
+    );
+    return own ? (progress: Progress) => void this.progress.push(progress) : undefined;
   }
 
   openSession(reservationId: string, token: number, peer: Peer, send: (directive: Directive) => void) {

@@ -59,6 +59,7 @@ function channel({ ageS = 0, putRun = async (_run: Run) => {} } = {}) {
     },
     clock,
     schedulableCpus: () => 4,
+    processCpuSeconds: () => 0,
     processAgeS: () => ageS,
     onHorizonObserved: (one) => observed.push(one),
   });

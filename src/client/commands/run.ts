@@ -21,6 +21,7 @@ interface Options {
   readonly degrade?: readonly string[];
   readonly require?: true;
   readonly runAnyway?: true;
+  readonly exec?: true;
   readonly probe: boolean;
   readonly probeTimeout?: number;
   readonly complexity: ComplexityLevel;
@@ -58,6 +59,12 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     )
     .option('--require', 'do not run without a reservation: fail if the daemon cannot give one')
     .option('--run-anyway', 'run unpinned even when the daemon refuses')
+    .addOption(
+      new Option(
+        '--exec',
+        'light mode: become FFmpeg instead of staying beside it; no ladder, no report',
+      ).conflicts(['report', 'json']),
+    )
     .option('--no-probe', 'do not run ffprobe; use what is declared')
     .option('--probe-timeout <time>', 'how long ffprobe may take (default: 3s, 15s for files)', duration)
     .addOption(
@@ -97,6 +104,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
         degrade: options.degrade ?? [],
         require: options.require === true,
         runAnyway: options.runAnyway === true,
+        exec: options.exec === true,
         probe: options.probe,
         ...(options.probeTimeout === undefined ? {} : { probeTimeoutMs: options.probeTimeout }),
         complexity: options.complexity,
@@ -132,6 +140,10 @@ A rung replaces options of every video output; it is counted from full quality, 
 change rung FFmpeg is restarted: a file input is entered again where the output had got to, a live input or a pipe
 goes on where it is. HLS goes on in the same playlist; another file can't be continued, so each restart writes a
 part of its own (out.mp4, out.part2.mp4, ...). The gap is measured and stands in the report.
+
+With --exec nothing stays resident but FFmpeg: the process that reserved becomes it, the daemon sees its end, and
+FFmpeg reports its progress to the daemon by itself. That mode has no report and no ladder; after a restart of the daemon
+the channel keeps its CPUs, but its speed is no longer known.
 
 An FFmpeg of a terminal or of a systemd unit gets ^C or SIGTERM from there too; the wrapper then passes its own on
 only after 5 s, because a second signal makes FFmpeg drop what it has not written.

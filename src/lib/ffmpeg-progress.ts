@@ -1,5 +1,16 @@
-import type { Clock } from '../lib/clock.js';
-import type { Progress } from '../rpc/control.js';
+import type { Clock } from './clock.js';
+
+/** One block of FFmpeg's -progress. */
+export interface Progress {
+  readonly outTimeUs: number;
+  readonly frame: number;
+  readonly fps: number;
+  readonly speed: number;
+  readonly droppedFrames: number;
+  readonly duplicatedFrames: number;
+  readonly bitrateBps: number;
+  readonly lagSeconds: number;
+}
 
 /**
  * Reads FFmpeg's -progress output: "key=value" lines, a block ending with "progress=continue" or "progress=end". Lag is

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ProgressReader } from '../../src/client/progress.js';
 import { alsoSentToChild } from '../../src/client/signals.js';
+import { ProgressReader } from '../../src/lib/ffmpeg-progress.js';
 import type { Progress } from '../../src/rpc/control.js';
 
 function reader() {
