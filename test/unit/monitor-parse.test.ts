@@ -8,6 +8,7 @@ import { parseMemory } from '../../src/monitor/memory.js';
 import { countedInterfaces, networkUse, parseNetwork } from '../../src/monitor/network.js';
 import { parsePaging } from '../../src/monitor/paging.js';
 import { parsePressure } from '../../src/monitor/pressure.js';
+import { parseCpuTicks } from '../../src/monitor/process-cpu.js';
 import { DATAGRAM_CHARGE_BYTES, parseSockets } from '../../src/monitor/socket-tables.js';
 
 /** The error names file, line and item. */
@@ -224,4 +225,9 @@ describe('/proc/PID/io and /proc/net/udp', () => {
       says('net/udp', 2, 'rx_queue and inode'),
     );
   });
+});
+
+test('reads the CPU time of a process whose name looks like fields', () => {
+  const stat = '7 (ff) S 1 (mpeg) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 5 0 0';
+  expect(parseCpuTicks(stat)).toBe(300);
 });
