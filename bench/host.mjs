@@ -1,9 +1,10 @@
 /**
  * More channels on the same host, none of them late: real live channels (FFmpeg -re) on this host under what operators do
  * today and under corecast, one after the other, each with the same seeded arrivals. Channels are small and mixed (bench/
- * host/kinds.mjs), live for 50-100 s and ask for `offered` times the CPUs; who is refused does not come back.
+ * host/kinds.mjs, about 0.1 cores), live for 80-160 s and are `channels` a CPU at once if all are let in, more than it
+ * carries; who is refused does not come back.
  *
- *   npm run -s bench -- host [--json] [--quick] [--inputs A.mp4,B.ts] [--seconds 120] [--seed 1] [--offered 1.6]
+ *   npm run -s bench -- host [--json] [--quick] [--inputs A.mp4,B.ts] [--seconds 140] [--seed 1] [--channels 14]
  *     [--policies no_admission,count_cap,mean_cpu,corecast] [--calibrate 16] [--results FILE.jsonl] [--minutes M] [--rows FILE.jsonl]
  *
  * About 15 minutes on 2 CPUs; --quick, a smoke test, 2. Use a quiet host. --results keeps each run in a file and does not
@@ -30,13 +31,24 @@ const { LATE_LAG_S } = await import(`${dist}/adjuster/plan.js`);
 const { allowedCpus } = await import(`${dist}/client/host-glance.js`);
 const { seededRandom } = await import(`${dist}/feedback/random.js`);
 
-const LIFE_S = { least: 50, most: 100 };
-const QUICK = { seconds: 30, calibrate: 2, lifeS: { least: 10, most: 20 }, fillS: 10, tries: 1 };
+const LIFE_S = { least: 80, most: 160 };
+const QUICK = {
+  seconds: 30,
+  channelsPerCpu: 8,
+  calibrate: 2,
+  lifeS: { least: 20, most: 40 },
+  fillS: 10,
+  tries: 1,
+};
 /** Most settings of a rule that are tried: a rule that is still late then counts as late. */
 const MOST_TRIES = 12;
 
 export async function run(given) {
   const options = optionsOf(given);
+  // The channels and the daemon are stopped, too.
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort(new Error(signal)));
+  options.signal = stop.signal;
   const bench = new Bench(options, await sequenceOf(options));
   for (const kind of PEERS) {
     if (options.policies.includes(kind.name)) await bench.tune(kind);
@@ -115,8 +127,9 @@ class Bench {
   }
 
   async #ramp(name, policy, neighbours) {
-    const { seconds } = this.#options;
-    const ran = await runRamp({ arrivals: this.#arrivals, seconds, policy, lateS: LATE_LAG_S, neighbours });
+    const { seconds, signal } = this.#options;
+    const arrivals = this.#arrivals;
+    const ran = await runRamp({ arrivals, seconds, policy, lateS: LATE_LAG_S, neighbours, signal });
     const failed = ran.channels.filter(({ channel }) => channel.ending === 'failed');
     for (const { channel, arrival } of failed) {
       process.stderr.write(`host: ${name}: ${arrival.words.join(' ')} failed: ${channel.said}\n`);
@@ -189,8 +202,8 @@ function optionsOf(given) {
   const options = {
     policies,
     seed: number('seed', 1),
-    seconds: number('seconds', quick.seconds ?? 120),
-    offered: number('offered', 1.6),
+    seconds: number('seconds', quick.seconds ?? 140),
+    channelsPerCpu: number('channels', quick.channelsPerCpu ?? 14),
     calibrate: number('calibrate', quick.calibrate ?? 16),
     minutes: number('minutes', Number.POSITIVE_INFINITY),
     inputs: list('inputs') ?? [],
@@ -201,8 +214,9 @@ function optionsOf(given) {
     rows: given.rows,
     cpus: allowedCpus().length,
   };
-  const { seed, seconds, offered, inputs, lifeS, cpus } = options;
-  return { ...options, key: JSON.stringify({ seed, seconds, offered, inputs, lifeS, cpus }) };
+  const { seed, seconds, channelsPerCpu, inputs, lifeS, cpus } = options;
+  const asked = channelsPerCpu * cpus;
+  return { ...options, asked, key: JSON.stringify({ seed, seconds, asked, inputs, lifeS }) };
 }
 
 function rowOf(outcome) {

@@ -13,32 +13,25 @@ const { defaultCacheDir } = await import(`${dist}/client/ffmpeg-build.js`);
 const { commandSignature } = await import(`${dist}/client/signature.js`);
 const { costTableDemand } = await import(`${dist}/forecast/cost-table.js`);
 
-/** By the static table; the host's own cost is measured as it runs. */
+/** By the static table, which is up to twice of what so small a channel takes; the run measures that. */
 const LEAST_CORES = 0.04;
 const MOST_CORES = 0.5;
 const CLIPS = 10;
 
 /**
- * Arrivals {atS, lifeS, name, encoder, words, tableCores} up to `seconds`. First a ramp: within `fillS` as many come, evenly,
- * as take `offered` times the CPUs by the static table. Then Poisson arrivals that keep up this number.
+ * Arrivals {atS, lifeS, name, encoder, words, tableCores} up to `seconds`. First a ramp: `asked` channels within `fillS`,
+ * evenly. Then Poisson arrivals that keep up this number.
  */
-export async function drawSequence({ random, seconds, fillS, cpus, offered, lifeS, inputs }) {
+export async function drawSequence({ random, seconds, fillS, asked, lifeS, inputs }) {
   const pictures = await picturesOf(random, inputs);
-  const draw = () => drawPriced(random, pictures, lifeS);
-  const sample = [];
-  while (sample.length < MEAN_OF) sample.push((await draw()).tableCores);
-  const asked = (offered * cpus * sample.length) / sample.reduce((a, b) => a + b, 0);
   const meanLifeS = (lifeS.least + lifeS.most) / 2;
   const arrivals = [];
   for (let atS = 0; atS < seconds; ) {
-    arrivals.push({ atS, ...(await draw()) });
+    arrivals.push({ atS, ...(await drawPriced(random, pictures, lifeS)) });
     atS += atS < fillS ? fillS / asked : (-Math.log(1 - random()) * meanLifeS) / asked;
   }
   return arrivals;
 }
-
-/** Draws from which the number of channels follows. */
-const MEAN_OF = 60;
 
 /** Half of the channels from the given clips where there are any; the others from clips that calibration makes. */
 async function picturesOf(random, inputs) {

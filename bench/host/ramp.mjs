@@ -17,7 +17,7 @@ const BUSY = 'for (;;);';
  * The marks of each second {channels, late, busy, cpuS, wrapperCpuS, ...policy.glance()}, the channels that ran or were
  * refused, and when it was given up. `neighbours`: processes, each as busy as one CPU, after the first `seconds`.
  */
-export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0 }) {
+export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0, signal }) {
   const host = new Host();
   const begunS = nowS();
   const until = (atS) => sleep(Math.max(0, (begunS + atS - nowS()) * 1000));
@@ -34,6 +34,7 @@ export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0
         else host.refused.push(arrivals[next]);
       }
       await until(second);
+      signal?.throwIfAborted();
       marks.push({ ...host.look(), ...(await policy.glance?.()) });
       if (hopeless(marks, seconds, policy.worstShare)) gaveUpS = second;
       if (neighbours > 0 && second === seconds) burst = startNeighbours(neighbours);
