@@ -1,4 +1,6 @@
 import { Adjuster } from './adjuster/adjuster.js';
+import type { Sharing } from './balancer/choose-shared.js';
+import { normalQuantile } from './balancer/shared-demand.js';
 import type { Config } from './config/schema.js';
 import type { Recorder } from './feedback/recorder.js';
 import type { HostForecaster } from './forecast/forecaster.js';
@@ -25,6 +27,14 @@ export interface AdjustingParts {
   overloaded(reason: string): void;
 }
 
+/** How live channels share CPUs; undefined where they do not. */
+export function sharingRule(
+  { enabled, quantile, headroom, cpus }: Config['sharing'],
+  common: number,
+): Omit<Sharing, 'sharers'> | undefined {
+  return enabled ? { quantile, cpus, rule: { z: normalQuantile(quantile), headroom, common } } : undefined;
+}
+
 /** The adjuster with the daemon's parts as its levers. */
 export function createAdjuster(parts: AdjustingParts): Adjuster {
   const { clock, log, config, topology, active, reservations, recorder, monitor } = parts;
@@ -39,7 +49,14 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
       return held.reduce((idle, { cpu }) => idle + 1 - (busy?.get(cpu) ?? 1), 0);
     },
     reforecast: (id) => reforecast(parts, id),
+    shared: (id) => reservations.sharedPart(id),
+    closing: () => reservations.closing(),
     place: ({ id, cpus, exclusive, channelClass }, sharesMilli) => {
+      if (reservations.sharedPart(id) !== undefined)
+        return reservations.spread(
+          id,
+          sharesMilli.reduce((sum, share) => sum + share, 0),
+        );
       const request = { sharesMilli, exclusive, channelClass, smtCoreMilli: config().cpus.smt_core_milli };
       const found = reallocate(topology(), reservations.occupancy(id), cpus, request);
       return found.ok ? found.cpus : undefined;

@@ -5,10 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { createAdjuster } from './adjusting.js';
+import { createAdjuster, sharingRule } from './adjusting.js';
 import { Channels } from './channels.js';
 import type { Config } from './config/schema.js';
 import { createControl } from './control.js';
+import { CommonError } from './feedback/common-error.js';
 import { Learning } from './feedback/learning.js';
 import { createRecorder } from './feedback/recorder.js';
 import { createForecaster } from './forecast/forecaster.js';
@@ -142,6 +143,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     // Reservations
     let overload = '';
     const pinning = createPinning({ addon });
+    const commonError = new CommonError();
     const reservations = createReservations({
       ledger,
       clock,
@@ -159,6 +161,8 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       leases: () => config.leases,
       preemption: () => config.preemption,
       smtCoreMilli: () => config.cpus.smt_core_milli,
+      sharing: () => sharingRule(config.sharing, commonError.deviation),
+      seen: (id) => adjuster.seen(id),
       closedReason: () => overload,
       history: {
         decision: (by) => history.decision(by),
@@ -189,6 +193,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         const { signature, forecast, horizon, demandCores, source } = observed;
         forecaster.observe(signature, forecast, horizon, demandCores, source);
         learning.observed(observed);
+        commonError.add(observed);
       },
     });
     const adjuster = createAdjuster({

@@ -1,10 +1,13 @@
+import { SeenUse } from '../balancer/seen-demand.js';
+import type { SeenDemand } from '../balancer/shared-demand.js';
 import type { Config } from '../config/schema.js';
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { CpuShare, Reservation } from '../reservation/reservation.js';
+import type { SharedPart } from '../reservation/shared-cpus.js';
 import type { ChannelUsage, Directive } from '../rpc/control.js';
-import { type ChannelView, deviationOf, LATE_SPEED, type Place, type Plan, plan } from './plan.js';
+import { type ChannelView, demandOf, deviationOf, LATE_SPEED, type Place, type Plan, plan } from './plan.js';
 
 /** What the adjuster reads and the levers that it may pull. */
 export interface AdjusterDeps {
@@ -17,6 +20,10 @@ export interface AdjusterDeps {
   idleCores(cpus: readonly CpuShare[]): number;
   /** The 0.9 quantile of a fresh forecast for the running channel, cores; undefined when there is none. */
   reforecast(id: string): Promise<number | undefined>;
+  /** Of a channel that shares its CPUs: what it needs now. */
+  shared(id: string): SharedPart | undefined;
+  /** A channel that could leave CPUs to others, and where it would go. */
+  closing(): { readonly id: string; readonly cpus: readonly CpuShare[]; readonly reason: string } | undefined;
   place(reservation: Reservation, sharesMilli: readonly number[]): readonly CpuShare[] | undefined;
   resize(id: string, cpus: readonly CpuShare[], event: string, reason: string): Promise<void>;
   setRung(id: string, rung: number, reason: string): Promise<void>;
@@ -33,8 +40,13 @@ interface Watch {
   readonly admittedMilli: number;
   readonly demandByRung: (number | undefined)[];
   busy: boolean;
+  seen: SeenUse;
+  lookedMs: number;
 }
 
+/** A host at rest need not be put in order in a hurry. */
+const CLOSE_EVERY_MS = 5_000;
+const EVENTS = { grow: 'grown', move: 'moved', shrink: 'shrunk' } as const;
 /** Of the newest tick in the running mean of a rung's demand: the burst at an encoder's start is soon forgotten. */
 const DEMAND_WEIGHT = 0.1;
 
@@ -46,9 +58,16 @@ export class Adjuster {
   readonly #deps: AdjusterDeps;
   readonly #watches = new Map<string, Watch>();
   #overload = '';
+  #closedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: AdjusterDeps) {
     this.#deps = deps;
+  }
+
+  /** What a running channel was seen to use since it started or last changed its rung. */
+  seen(id: string): SeenDemand | undefined {
+    const seen = this.#watches.get(id)?.seen;
+    return seen !== undefined && seen.seconds > 0 ? seen : undefined;
   }
 
   /** Plans in flight are awaited by the caller only in tests. */
@@ -64,6 +83,27 @@ export class Adjuster {
       }),
     );
     this.#setOverload(plans[0] ?? '');
+    await this.#close();
+  }
+
+  /** One channel at a time leaves cores that few use, so that they come free; not soon after anything else changed. */
+  async #close(): Promise<void> {
+    const now = this.#deps.clock.monotonicMs();
+    const { adjust } = this.#deps.config();
+    if (!adjust.enabled || adjust.dry_run || this.#overload !== '') return;
+    if (now - this.#closedAtMs < CLOSE_EVERY_MS) return;
+    const watches = [...this.#watches.values()];
+    if (watches.some(({ deviatingSinceMs }) => deviatingSinceMs !== undefined)) return;
+    if (watches.some(({ changedAtMs }) => now - changedAtMs < adjust.restore_ms)) return;
+    this.#closedAtMs = now;
+    const move = this.#deps.closing();
+    if (move === undefined) return;
+    this.#deps.log.info(move, 'adjusting');
+    try {
+      await this.#deps.resize(move.id, move.cpus, 'moved', move.reason);
+    } catch (error) {
+      this.#deps.log.warn({ id: move.id, error: messageOf(error) }, 'a core was not left');
+    }
   }
 
   /** Returns the reason when the channel is late and nothing is left to do. */
@@ -73,6 +113,8 @@ export class Adjuster {
     if (usage === undefined) return undefined;
     const now = clock.monotonicMs();
     const watch = this.#watchOf(reservation, now);
+    watch.seen.add(1000 * demandOf(usage), (now - watch.lookedMs) / 1000);
+    watch.lookedMs = now;
     if (watch.busy) return undefined;
     const view = this.#viewOf(reservation, usage, watch, now);
     if (deviationOf(view) === undefined) {
@@ -132,11 +174,14 @@ export class Adjuster {
       const sent = this.#deps.direct(id, { kind: 'set_rung', rung: next.rung, reason: next.reason });
       if (!sent) throw new Error('no session: the holder cannot change its rung');
       await this.#deps.setRung(id, next.rung, next.reason);
+      const watch = this.#watches.get(id);
+      if (watch !== undefined) watch.seen = new SeenUse();
       return;
     }
     let cpus = next.cpus;
-    if (next.action === 'grow') cpus = (await this.#larger(reservation, usage, cpus)) ?? cpus;
-    await this.#deps.resize(id, cpus, next.action === 'grow' ? 'grown' : 'shrunk', next.reason);
+    const alone = this.#deps.shared(id) === undefined;
+    if (next.action === 'grow' && alone) cpus = (await this.#larger(reservation, usage, cpus)) ?? cpus;
+    await this.#deps.resize(id, cpus, EVENTS[next.action], next.reason);
   }
 
   /** The forecast of the running channel may know that it will need yet more than it uses now. */
@@ -163,6 +208,8 @@ export class Adjuster {
         admittedMilli: reservation.cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0),
         demandByRung: [],
         busy: false,
+        seen: new SeenUse(),
+        lookedMs: now,
       };
       this.#watches.set(reservation.id, watch);
     }
@@ -176,7 +223,9 @@ export class Adjuster {
   }
 
   #viewOf(reservation: Reservation, usage: ChannelUsage, watch: Watch, now: number): ChannelView {
+    const shared = this.#deps.shared(reservation.id);
     return {
+      ...(shared === undefined ? {} : { shared }),
       reserved: reservation.cpus,
       live: reservation.channelClass === 'live',
       rung: reservation.rung,

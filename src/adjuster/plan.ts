@@ -1,8 +1,8 @@
 import type { CpuShare } from '../reservation/reservation.js';
 
 /**
- * What to do about one running channel, in the order of least harm: leave it -> more of its CPUs or more CPUs ->
- * a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when there has been room for long.
+ * What to do about one running channel, in the order of least harm: leave it -> more of its CPUs or more CPUs, those it
+ * shares already first, then others of its L3 and NUMA node, then elsewhere -> a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when there has been room for long.
  *
  * Pure: what was seen and for how long comes in, one action with its reason goes out.
  */
@@ -22,6 +22,8 @@ export interface ChannelView {
   readonly admittedMilli: number;
   /** Cores used at each rung while it kept real time; index = rung. Undefined where it never did. */
   readonly demandByRung: readonly (number | undefined)[];
+  /** Of a channel that shares its CPUs: what it should be promised now, and what all of them need beyond what they are. */
+  readonly shared?: { readonly needMilli: number; readonly shortMilli: number };
   /** What its CPUs have left, everybody's work counted: the sum of their idle shares, cores. */
   readonly idleCores: number;
   /** How long it has deviated / been calm / since its last change, milliseconds. */
@@ -42,7 +44,11 @@ export type Place = (sharesMilli: readonly number[]) => readonly CpuShare[] | un
 
 export type Plan =
   | { readonly action: 'none' }
-  | { readonly action: 'grow' | 'shrink'; readonly cpus: readonly CpuShare[]; readonly reason: string }
+  | {
+      readonly action: 'grow' | 'move' | 'shrink';
+      readonly cpus: readonly CpuShare[];
+      readonly reason: string;
+    }
   | { readonly action: 'degrade'; readonly rung: number; readonly reason: string }
   | {
       readonly action: 'restore';
@@ -73,6 +79,8 @@ export function deviationOf(channel: ChannelView): string | undefined {
   if (channel.live && channel.lagSeconds > LATE_LAG_S) {
     return `${channel.lagSeconds.toFixed(1)} s behind real time`;
   }
+  // Who shares CPUs may use more than its part, as long as all together do not.
+  if (channel.shared !== undefined) return sharedDeviation(channel, channel.shared);
   if (channel.live && channel.usageCores > reservedCores * SATURATED) {
     return `uses ${channel.usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} reserved cores`;
   }
@@ -80,6 +88,17 @@ export function deviationOf(channel: ChannelView): string | undefined {
     return `uses ${channel.usageCores.toFixed(2)} cores, forecast 0.9 quantile ${channel.forecastQ90Cores.toFixed(2)}`;
   }
   return undefined;
+}
+
+function sharedDeviation(
+  { reserved, usageCores }: ChannelView,
+  { needMilli, shortMilli }: NonNullable<ChannelView['shared']>,
+): string | undefined {
+  const reservedMilli = milliOf(reserved);
+  if (shortMilli <= 0 || needMilli <= reservedMilli * LEFT_FORECAST) return undefined;
+  if (usageCores * 1000 <= reservedMilli) return undefined;
+  const promised = (reservedMilli / 1000).toFixed(2);
+  return `uses ${usageCores.toFixed(2)} of ${promised} cores, and those it shares with need ${(shortMilli / 1000).toFixed(2)} more than they were promised`;
 }
 
 export function plan(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
@@ -95,8 +114,12 @@ export function plan(channel: ChannelView, limits: PlanLimits, place: Place): Pl
 
 function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, place: Place): Plan {
   const reservedMilli = milliOf(channel.reserved);
-  const needMilli = Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000);
-  if (needMilli > reservedMilli) {
+  const needMilli =
+    channel.shared?.needMilli ?? Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000);
+  if (channel.shared !== undefined) {
+    const moved = among(channel, deviation, Math.max(needMilli, reservedMilli), place);
+    if (moved !== undefined) return moved;
+  } else if (needMilli > reservedMilli) {
     const cpus = placeSpread(needMilli, channel.reserved.length, place);
     if (cpus !== undefined) {
       return {
@@ -117,6 +140,23 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
   return { action: 'overloaded', reason: `${deviation}; no CPUs and no cheaper rung left` };
 }
 
+/** On more of the CPUs that it shares, or on those of others; undefined where it would be no better off. */
+function among(
+  { reserved }: ChannelView,
+  deviation: string,
+  needMilli: number,
+  place: Place,
+): Plan | undefined {
+  const cpus = place([needMilli]);
+  if (cpus === undefined) return undefined;
+  const before = new Set(reserved.map(({ cpu }) => cpu));
+  const others = cpus.filter(({ cpu }) => !before.has(cpu)).length;
+  if (others === 0 && needMilli <= milliOf(reserved)) return undefined;
+  const action = others === cpus.length ? 'move' : 'grow';
+  const to = others === 0 ? 'its CPUs' : `${others} CPUs that it did not have`;
+  return { action, cpus, reason: `${deviation}; ${needMilli} thousandths on ${to}` };
+}
+
 function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
   if (channel.rung > 0) {
     const demand = channel.demandByRung[channel.rung - 1] ?? channel.forecastQ90Cores;
@@ -132,6 +172,8 @@ function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan 
       reason: `room for ${needMilli} thousandths returned`,
     };
   }
+  // What those who share do not need they lend when somebody asks for it.
+  if (channel.shared !== undefined) return { action: 'none' };
   const reservedMilli = milliOf(channel.reserved);
   const needMilli = Math.max(
     channel.admittedMilli,
@@ -152,8 +194,14 @@ function isLate(channel: ChannelView): boolean {
 }
 
 /** What it would use at real time: a channel at speed 0.5 does half of its work. Bounded: a stall is not a demand. */
-function demandOf(channel: ChannelView): number {
-  return channel.usageCores / Math.min(1, Math.max(channel.speed, 0.25));
+export function demandOf({
+  usageCores,
+  speed,
+}: {
+  readonly usageCores: number;
+  readonly speed?: number;
+}): number {
+  return usageCores / Math.min(1, Math.max(speed ?? 1, 0.25));
 }
 
 function placeSpread(needMilli: number, atLeastCpus: number, place: Place): readonly CpuShare[] | undefined {

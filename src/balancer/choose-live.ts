@@ -15,7 +15,7 @@ import { cores, count, percent } from './words.js';
 /** Nobody's channel is made so cheap. */
 const LEAST_OFFER_MILLI = 50;
 
-interface Candidate {
+export interface Candidate {
   readonly forecast: Forecast;
   readonly q90Milli: number;
   /** With the headroom on top. */
@@ -23,12 +23,9 @@ interface Candidate {
 }
 
 export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
-  const candidates = input.forecasts
-    .map((forecast) => candidateOf(forecast, input.limits.headroom))
-    .sort((a, b) => a.forecast.cpuCount - b.forecast.cpuCount);
-  const realTime = candidates.filter(({ forecast, milli }) => keepsRealTime(forecast, milli));
+  const realTime = realTimeCandidates(input);
   const fewest = realTime[0];
-  if (fewest === undefined) return neverRealTime(input, index, candidates.at(-1)!);
+  if (fewest === undefined) return neverRealTime(input, index, candidatesOf(input).at(-1)!);
   let refused: Unplaced | undefined;
   for (const candidate of realTime) {
     const placement = place(index, allocation(input, candidate));
@@ -55,6 +52,17 @@ export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
     cpus: [],
     checks: [noPlace(input, index, realTime, refused!), hostLoadCheck(input, index, forecast, load)],
   };
+}
+
+/** Those whose CPUs give the 0.9 quantile with the headroom, fewest CPUs first. */
+export function realTimeCandidates(input: DecideInput): Candidate[] {
+  return candidatesOf(input).filter(({ forecast, milli }) => keepsRealTime(forecast, milli));
+}
+
+function candidatesOf({ forecasts, limits }: DecideInput): Candidate[] {
+  return forecasts
+    .map((forecast) => candidateOf(forecast, limits.headroom))
+    .sort((a, b) => a.forecast.cpuCount - b.forecast.cpuCount);
 }
 
 function candidateOf(forecast: Forecast, headroom: number): Candidate {

@@ -4,6 +4,8 @@
  * Live: the reservation is the forecast's 0.9 quantile of demand (the worst horizon's) with the headroom on top, spread
  * over the CPUs as the forecast says they will be used. The fewest CPUs that keep real time (no share above a whole CPU)
  * and have a place win.
+ * Live channels that name no CPU count and do not ask for whole cores share their CPUs instead (choose-shared.ts), where
+ * the configuration has them do so: the quantile of their sum is reserved, not the sum of their quantiles.
  * VOD: not bound to real time, so it takes whole CPUs, as many as it can use (0.5 quantile) down to one, whatever is
  * free and keeps the host under its load limit. Live channels use the thousandths that remain.
  *
@@ -13,15 +15,17 @@
 import type { Config } from '../config/schema.js';
 import type { Forecast, HostState } from '../forecast/forecast.js';
 import { assert } from '../lib/assert.js';
-import { indexed } from '../reservation/allocator.js';
+import { indexed, type OccupancyIndex } from '../reservation/allocator.js';
 import type { Occupancy } from '../reservation/occupancy.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
 import { admissionCheck, channelCheck, ingressCheck, memoryCheck, queueCheck } from './checks.js';
 import { chooseLive } from './choose-live.js';
+import { chooseShared, type Loan, type Sharing, shares } from './choose-shared.js';
 import { chooseVod } from './choose-vod.js';
 import type { Reason } from './decision.js';
+import type { ChannelDemand } from './shared-demand.js';
 
 export { candidateCpuCounts } from './demand.js';
 
@@ -46,6 +50,8 @@ export interface DecideInput {
   readonly queued: number;
   /** Empty while admission is open. */
   readonly closedReason: string;
+  /** Who shares CPUs now; absent where nobody does: each live channel is then reserved for by itself. */
+  readonly sharing?: Sharing;
   /** Milliseconds from now until the next reservation is likely to end. */
   readonly expectedReleaseMs?: number;
 }
@@ -61,6 +67,10 @@ export interface Verdict {
   readonly cpus: readonly CpuShare[];
   /** 0 when it fits or waiting does not help. */
   readonly retryAfterMs: number;
+  /** Of a channel that shares its CPUs: what was reserved for. */
+  readonly demand?: ChannelDemand;
+  /** It would fit if others who share gave up what they do not need any more. */
+  readonly loan?: Loan;
 }
 
 /** One thing that was checked. `possible`: it would pass on the empty host. */
@@ -75,6 +85,8 @@ export interface Choice {
   /** Empty when there is no place. */
   readonly cpus: readonly CpuShare[];
   readonly checks: readonly Check[];
+  readonly demand?: ChannelDemand;
+  readonly loan?: Loan;
 }
 
 const RETRY_DEFAULT_MS = 5_000;
@@ -84,7 +96,7 @@ const RETRY_MOST_MS = 60_000;
 export function decide(input: DecideInput): Verdict {
   assert(input.forecasts.length > 0, 'a decision needs at least one forecast');
   const index = indexed(input.topology, input.occupancy, input.smtCoreMilli);
-  const choice = input.request.channelClass === 'live' ? chooseLive(input, index) : chooseVod(input, index);
+  const choice = choose(input, index);
   const checks = [
     ...choice.checks,
     memoryCheck(input, choice.forecast.cpuCount),
@@ -102,7 +114,16 @@ export function decide(input: DecideInput): Verdict {
     forecast: choice.forecast,
     cpus: fits ? choice.cpus : [],
     retryAfterMs: waitingHelps ? retryAfter(input) : 0,
+    ...(fits && choice.demand !== undefined ? { demand: choice.demand } : {}),
+    ...(waitingHelps && choice.loan !== undefined ? { loan: choice.loan } : {}),
   };
+}
+
+function choose(input: DecideInput, index: OccupancyIndex): Choice {
+  if (input.request.channelClass === 'vod') return chooseVod(input, index);
+  return input.sharing !== undefined && shares(input)
+    ? chooseShared(input, index, input.sharing)
+    : chooseLive(input, index);
 }
 
 /** Only who must wait minds a full queue. */

@@ -20,7 +20,9 @@ export type ReasonCode =
   /** VOD gave way to live. */
   | 'PREEMPTED'
   /** Others moved together, so that a place came free. */
-  | 'DEFRAGMENTED';
+  | 'DEFRAGMENTED'
+  /** Others who share its CPUs gave up what they do not need any more. */
+  | 'BORROWED';
 
 export interface Reason {
   readonly code: ReasonCode;

@@ -13,7 +13,7 @@ const DUST = 1e-9;
  *   promised: (what all reservations will use + what the channel will use) / capacity
  *
  * The second counts channels that are reserved and not yet started, which nothing measured shows. What a reservation will
- * use is its thousandths without the headroom: counting the headroom as load would ask for the margin twice. The larger
+ * use is its thousandths without the headroom (of those who share CPUs, their means): counting the headroom as load would ask for the margin twice. The larger
  * sum is the floor. The model may see more coming and raise it, but no higher than if every reservation were used up,
  * headroom and all: a model that has gone astray does not close an idle host.
  *
@@ -26,13 +26,13 @@ export function hostLoadCheck(
   forecast: Forecast,
   channel: { readonly loadMilli: number; readonly reservedMilli: number },
 ): Check {
-  const { headroom, host_load: limit } = input.limits;
+  const { host_load: limit } = input.limits;
   const cpuMilli = Math.max(1, index.free.length * 1000);
   const capacityMilli = Math.max(1, index.capacityMilli);
   const busy = input.host?.busy ?? 0;
   const reserved = index.reservedMilli;
   const measured = busy + channel.loadMilli / cpuMilli;
-  const promised = (reserved * (1 - headroom) + channel.loadMilli) / capacityMilli;
+  const promised = (loadOf(input, reserved) + channel.loadMilli) / capacityMilli;
   const sums = Math.max(measured, promised);
   const most = Math.max(
     busy + channel.reservedMilli / cpuMilli,
@@ -62,6 +62,16 @@ export function hostLoadCheck(
     },
     possible,
   };
+}
+
+/** What the reservations will use. Those who share are expected to use their means: their margin is for all of them. */
+function loadOf({ limits, sharing }: DecideInput, reservedMilli: number): number {
+  let [promised, mean] = [0, 0];
+  for (const { promisedMilli, sum } of sharing?.sharers.values() ?? []) {
+    promised += promisedMilli;
+    mean += sum.meanMilli;
+  }
+  return Math.max(0, reservedMilli - promised) * (1 - limits.headroom) + mean;
 }
 
 function modelLoad(forecast: Forecast): number {

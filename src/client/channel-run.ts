@@ -3,6 +3,7 @@ import { type Cpuset, parseCpuset } from '../lib/cpuset.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import type { Progress } from '../rpc/control.js';
+import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js';
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { CorecastClient } from './connect.js';
@@ -13,7 +14,7 @@ import { Holder, type Lease } from './holder.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
 import { atRung, type Restart } from './rungs.js';
 import { SignalRelay } from './signals.js';
-import { withThreadOptions } from './thread-options.js';
+import { encoderCpus, withThreadOptions } from './thread-options.js';
 
 export interface ChannelRunOptions {
   readonly command: FfmpegCommand;
@@ -23,6 +24,7 @@ export interface ChannelRunOptions {
   readonly cpus: Cpuset;
   readonly client: CorecastClient;
   readonly reservation: Reservation__Output;
+  readonly decision: Decision__Output | null;
   readonly live: boolean;
   readonly connect: () => Promise<CorecastClient>;
   readonly clock: Clock;
@@ -120,7 +122,7 @@ export class ChannelRun {
   }
 
   async #launch(): Promise<void> {
-    const { command, rungs, clock } = this.#options;
+    const { command, rungs, clock, reservation, decision } = this.#options;
     const rung = this.#rung === 0 ? [] : rungs[this.#rung - 1]!;
     const restart = this.#done.part > 1 ? this.#done : undefined;
     const now = parseFfmpegCommand(atRung(command, rung, restart));
@@ -128,7 +130,8 @@ export class ChannelRun {
     const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
       ? await svtAv1Major(command.program)
       : 1;
-    const { args, added } = withThreadOptions(now, planned, { cpuCount: this.cpus.length, svtAv1Major: svt });
+    const cpuCount = encoderCpus(reservation, decision, this.cpus.length);
+    const { args, added } = withThreadOptions(now, planned, { cpuCount, svtAv1Major: svt });
     this.threadOptions = added;
     const change = this.#changing;
     const stoppedMs = clock.monotonicMs();

@@ -8,7 +8,7 @@ import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
 import { svtAv1Major } from './ffmpeg-build.js';
 import { openDescriptors } from './ffmpeg-process.js';
 import type { PlannedOutput } from './outputs.js';
-import { withThreadOptions } from './thread-options.js';
+import { encoderCpus, withThreadOptions } from './thread-options.js';
 
 export interface LightRunOptions {
   readonly socket: string;
@@ -42,7 +42,7 @@ export async function becomeFfmpeg(
   options: LightRunOptions,
 ): Promise<never> {
   if (admission.kind === 'unpinned') return execute(command, command.args);
-  const { client, reservation } = admission;
+  const { client, reservation, decision } = admission;
   const lease = { reservationId: reservation.id, token: reservation.token };
   options.note(LIGHT_MODE);
   if (options.rungs > 0)
@@ -51,7 +51,7 @@ export async function becomeFfmpeg(
     ? await svtAv1Major(command.program)
     : 1;
   const { args } = withThreadOptions(command, planned, {
-    cpuCount: reservation.cpus.length,
+    cpuCount: encoderCpus(reservation, decision, reservation.cpus.length),
     svtAv1Major: svt,
   });
   const own = lastOption(command.globals, 'progress') === undefined;

@@ -189,6 +189,7 @@ async function runReserved(
     cpus,
     client,
     reservation,
+    decision,
     live: summary.channelClass === 'live',
     connect: () => connectLate(socket),
     clock,

@@ -1,3 +1,5 @@
+import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js';
+import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import { encoderOf, isVpx } from './encoder-names.js';
 import { type FfmpegCommand, type FfmpegOption, lastOption, streamOption } from './ffmpeg-args.js';
 import type { PlannedOutput } from './outputs.js';
@@ -165,3 +167,17 @@ const THREADED_ENCODERS = new Set([
   'mpeg4',
   'mpeg1video',
 ]);
+
+/**
+ * The CPUs that an encoder is to size itself for: those that it got, or, of a channel that shares many, as many as it was
+ * forecast with. A thread for each CPU of a shared pool would cost it memory and CPU time.
+ */
+export function encoderCpus(
+  reservation: Pick<Reservation__Output, 'channelClass' | 'exclusive'>,
+  decision: Pick<Decision__Output, 'forecast'> | null,
+  held: number,
+): number {
+  const forecast = decision?.forecast?.cpuCount ?? 0;
+  const shares = reservation.channelClass === 'CHANNEL_CLASS_LIVE' && !reservation.exclusive;
+  return shares && forecast > 0 ? Math.min(held, forecast) : held;
+}

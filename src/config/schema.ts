@@ -27,7 +27,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   limits: z
     .strictObject({
-      /** Share of each reservation kept free above the 0.9 quantile of its forecast. */
+      /** Share of a reservation kept free above the 0.9 quantile of its forecast; of live channels that share CPUs see sharing. */
       headroom: shareOf('real-time headroom').max(0.9).default(0.2),
       /** No admission that would take the host's forecast load (0.9 quantile) above this; 1 turns the check off. */
       host_load: shareOf('host load').default(0.9),
@@ -41,6 +41,19 @@ export const configSchema = z.strictObject({
       cores_per_peer: z.number().min(0).max(100_000).default(0),
       queue: z.number().int().min(0).max(10_000).default(64),
       message_bytes: z.number().int().min(4_096).max(16_777_216).default(262_144),
+    })
+    .prefault({}),
+  /** Live channels that share CPUs: what is reserved is a quantile of what all need together (balancer/shared-demand.ts). */
+  sharing: z
+    .strictObject({
+      /** False: each live channel is reserved for by itself, its 0.9 quantile with limits.headroom on top. */
+      enabled: z.boolean().default(true),
+      /** All together stay within what is reserved with this probability. */
+      quantile: z.number().min(0.5).max(0.99999).default(0.999),
+      /** Share of the CPUs kept free above that. */
+      headroom: shareOf('headroom of those who share').max(0.9).default(0.05),
+      /** Most CPUs that one group of channels shares; neighbours of one NUMA node. */
+      cpus: z.number().int().min(1).max(1_024).default(64),
     })
     .prefault({}),
   /** The CPUs that each class may have: "any", "performance" or "efficiency" (on hosts that have both), or a CPU list. */

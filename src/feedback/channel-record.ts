@@ -10,7 +10,7 @@ import {
 import type { Signature } from '../forecast/signature.js';
 import type { Run, RunSample } from '../history/records.js';
 import type { HostSample } from '../monitor/sample.js';
-import type { Reservation } from '../reservation/reservation.js';
+import type { CpuShare, Reservation } from '../reservation/reservation.js';
 import type { ChannelUsage, Progress } from '../rpc/control.js';
 import { ChannelStep, round } from './channel-step.js';
 import { coreUsage } from './core-usage.js';
@@ -94,13 +94,26 @@ export class ChannelRecord {
 
   /** The reservation changed: other CPUs, another process, another rung. */
   update(reservation: Reservation): void {
-    const sameWork =
-      reservation.rung === this.#first.rung && reservation.cpus.length === this.#first.cpus.length;
+    const sameWork = reservation.rung === this.#first.rung && this.#hasItsCpus(reservation);
     if (!sameWork && (reservation.cpus.length > 0 || reservation.state === 'PAUSED'))
       this.#frozen ??= this.#totals(this.#lastTickMs, undefined);
     if (reservation.process !== undefined && reservation.process.pid !== this.#process?.pid)
       this.#attach(reservation, 0);
     if (reservation.cpus.length > 0) this.#reservation = reservation;
+  }
+
+  /** A live channel that shares its CPUs may move among more or fewer of them: it has the threads that it was forecast with. */
+  #hasItsCpus({ cpus }: Reservation): boolean {
+    const { cpus: first } = this.#first;
+    return first.length === this.#cpuCount ? cpus.length === first.length : cpus.length >= this.#cpuCount;
+  }
+
+  /** The CPUs that the forecast assumed. */
+  get #cpuCount(): number {
+    const { channelClass, exclusive, cpus } = this.#first;
+    return channelClass === 'live' && !exclusive
+      ? Math.min(cpus.length, this.#decision.forecast.cpuCount)
+      : cpus.length;
   }
 
   reforecast(forecast: Forecast, nowMs: number): void {
@@ -180,7 +193,7 @@ export class ChannelRecord {
       origin: this.#first.channelClass,
       startedMs,
       signature: this.#decision.signature,
-      cpuCount: this.#first.cpus.length,
+      cpuCount: this.#cpuCount,
       schedulableCpus,
       hostBefore,
       samples: this.#samples,
@@ -220,7 +233,7 @@ export class ChannelRecord {
     });
     if (this.#window.length > WINDOW_STEPS) this.#window.shift();
     if (this.#frozen !== undefined || this.#samples.length >= MAX_SAMPLES) return;
-    const held = this.#reservation.cpus.map(({ cpu }) => cpu);
+    const held = busiest(this.#reservation.cpus, step.coresByCpu, this.#cpuCount);
     const { host } = step;
     this.#samples.push({
       atS: round(atS),
@@ -266,4 +279,16 @@ export class ChannelRecord {
     const present = value.horizons.find(({ toS }) => elapsedS < toS) ?? value.horizons.at(-1);
     return present?.demand.q90 ?? 0;
   }
+}
+
+/** Of CPUs that are shared those that the channel uses most, as many as it was forecast for. */
+function busiest(
+  cpus: readonly CpuShare[],
+  coresByCpu: ReadonlyMap<number, number>,
+  count: number,
+): readonly number[] {
+  const held = cpus.map(({ cpu }) => cpu);
+  if (held.length <= count) return held;
+  const usage = (cpu: number) => coresByCpu.get(cpu) ?? 0;
+  return held.sort((a, b) => usage(b) - usage(a)).slice(0, count);
 }

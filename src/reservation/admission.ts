@@ -7,6 +7,7 @@ import type { Book } from './book.js';
 import type { ReservationDeps } from './deps.js';
 import { withinPeerLimit } from './peer-limit.js';
 import { holdsCpus } from './reservation.js';
+import type { SharedCpus } from './shared-cpus.js';
 
 /** Forecasts of one request, and when they were made. */
 export interface Forecasts {
@@ -30,10 +31,12 @@ const MOST_BEING_KEPT = 256;
 export class Admission {
   readonly #deps: ReservationDeps;
   readonly #book: Book;
+  readonly #shared: SharedCpus;
   readonly #soonestEndMs: () => number | undefined;
   #beingKept = 0;
 
-  constructor(deps: ReservationDeps, book: Book, soonestEndMs: () => number | undefined) {
+  constructor(deps: ReservationDeps, book: Book, shared: SharedCpus, soonestEndMs: () => number | undefined) {
+    this.#shared = shared;
     this.#deps = deps;
     this.#book = book;
     this.#soonestEndMs = soonestEndMs;
@@ -61,11 +64,13 @@ export class Admission {
     const topology = this.#deps.topology();
     const smtCoreMilli = this.#deps.smtCoreMilli();
     const limits = this.#deps.limits();
+    const occupancy = this.#book.occupancy(topology, smtCoreMilli);
+    const sharing = this.#shared.now(occupancy);
     const verdict = decide({
       request,
       forecasts: forecasts.candidates,
       topology,
-      occupancy: this.#book.occupancy(topology, smtCoreMilli),
+      occupancy,
       host: now && { ...now, busy: Math.max(0, now.busy - awayMilli / (topology.schedulable.length * 1000)) },
       limits,
       smtCoreMilli,
@@ -76,6 +81,7 @@ export class Admission {
       queued: place.queued,
       closedReason: this.#deps.closedReason(),
       ...(expectedReleaseMs === undefined ? {} : { expectedReleaseMs }),
+      ...(sharing === undefined ? {} : { sharing }),
     });
     const held = place.uid === undefined || limits.cores_per_peer === 0 ? 0 : this.#book.milliOf(place.uid);
     return withinPeerLimit(verdict, limits.cores_per_peer, place.uid, held);

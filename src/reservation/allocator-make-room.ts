@@ -17,6 +17,7 @@
  */
 import { place } from './allocator.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
+import { spreadAnywhere } from './allocator-spread.js';
 import type { ChannelClass, CpuShare } from './reservation.js';
 
 /** A running channel that may be asked for its CPUs. */
@@ -29,6 +30,8 @@ export interface Tenant {
   readonly createdMs: number;
   /** Its process can be stopped. */
   readonly pausable: boolean;
+  /** It shares CPUs, in segments of at most so many. */
+  readonly spread?: number;
 }
 
 /** What the request would get now. */
@@ -45,7 +48,7 @@ export type Ask = (away: readonly Tenant[]) => Trial;
 /** What one channel gives. */
 export interface Concession {
   readonly tenant: Tenant;
-  readonly way: 'move' | 'shrink' | 'pause';
+  readonly way: 'move' | 'shrink' | 'pause' | 'lend';
   /** Where it goes on; empty when it is paused. */
   readonly cpus: readonly CpuShare[];
 }
@@ -245,9 +248,13 @@ export function fewerCpus(
 
 export function placed(
   index: OccupancyIndex,
-  { cpus, exclusive, channelClass }: Pick<Tenant, 'cpus' | 'exclusive' | 'channelClass'>,
+  { cpus, exclusive, channelClass, spread }: Pick<Tenant, 'cpus' | 'exclusive' | 'channelClass' | 'spread'>,
   sharesMilli: readonly number[],
 ): readonly CpuShare[] | undefined {
+  if (spread !== undefined) {
+    const milli = sharesMilli.reduce((sum, share) => sum + share, 0);
+    return spreadAnywhere(index, spread, { milli, roomMilli: milli, cpus: 1 });
+  }
   const prefer = cpus.map(({ cpu }) => cpu);
   const { smtCoreMilli } = index;
   const found = place(index, { sharesMilli, exclusive, channelClass, smtCoreMilli, prefer });

@@ -1,3 +1,5 @@
+import type { Sharing } from '../balancer/choose-shared.js';
+import type { SeenDemand } from '../balancer/shared-demand.js';
 import type { Config } from '../config/schema.js';
 import type { Forecaster, HostState } from '../forecast/forecast.js';
 import type { History } from '../history/history.js';
@@ -29,6 +31,10 @@ export interface ReservationDeps {
   limits(): Config['limits'];
   leases(): Config['leases'];
   preemption(): Config['preemption'];
+  /** How live channels share CPUs; undefined where each is reserved for by itself. */
+  sharing?(): Omit<Sharing, 'sharers'> | undefined;
+  /** What a running channel was seen to use; undefined for one that was not. */
+  seen?(id: string): SeenDemand | undefined;
   smtCoreMilli(): number;
   /** Why no new channel is accepted now, for instance a sustained overload; empty when they are. */
   closedReason(): string;

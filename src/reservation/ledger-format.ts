@@ -1,6 +1,7 @@
 /* crypto.hash(), in one call, came with Node 20.12. */
 import crypto from 'node:crypto';
 import type { Decision } from '../balancer/decision.js';
+import type { ChannelDemand } from '../balancer/shared-demand.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Reservation } from './reservation.js';
 
@@ -52,6 +53,15 @@ export interface LedgerRecord {
    * and the signal that follows, the restart lets the process go on.
    */
   readonly wasPaused?: true;
+  /** Of a channel that shares its CPUs with others: what was forecast of it. Absent where it was reserved for by itself. */
+  readonly shared?: Shared;
+}
+
+/** What a channel that shares CPUs was reserved for. */
+export interface Shared {
+  readonly demand: ChannelDemand;
+  /** CPUs that it can use at once. */
+  readonly cpus: number;
 }
 
 /** The first answer to a mutating call. */

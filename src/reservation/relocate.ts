@@ -39,7 +39,9 @@ async function relocateOne(
   if (reservation === undefined || !holdsCpus(reservation.state)) return;
   const gone = lost(deps, reservation);
   if (gone.length === 0) return;
-  const cpus = placeFor(deps, book, reservation);
+  const shares = book.ledger.get(id)?.shared !== undefined;
+  const spread = shares ? deps.sharing?.()?.cpus : undefined;
+  const cpus = placeFor(deps, book, reservation, spread);
   if (cpus === undefined) {
     if (squeezed.get(id) === formatCpuset(gone)) return;
     squeezed.set(id, formatCpuset(gone));
@@ -59,12 +61,14 @@ function placeFor(
   deps: ReservationDeps,
   book: Book,
   reservation: Reservation,
+  spread: number | undefined,
 ): readonly CpuShare[] | undefined {
   const topology = deps.topology();
   const others = [...book.held()].filter(({ id }) => id !== reservation.id);
   const index = OccupancyIndex.of(topology, occupancyOf(others, topology), deps.smtCoreMilli());
   const shares = reservation.cpus.map(({ shareMilli }) => shareMilli);
-  const whole = placed(index, reservation, shares);
+  const tenant = { ...reservation, ...(spread === undefined ? {} : { spread }) };
+  const whole = placed(index, tenant, shares);
   return whole ?? (reservation.channelClass === 'vod' ? fewerCpus(index, reservation) : undefined);
 }
 

@@ -28,6 +28,7 @@ import type { Reserved } from './reserved.js';
 import { resize } from './resize.js';
 import { RoomMaker } from './room.js';
 import { Sessions } from './sessions.js';
+import { SharedCpus, type SharedPart } from './shared-cpus.js';
 import { WaitingRoom } from './waiting-room.js';
 
 /**
@@ -70,6 +71,12 @@ export interface Reservations {
   announce(reservation: Reservation, event: string, reason: string): void;
   /** With every CPU that is promised now; `except` leaves out one reservation, to place it anew. */
   occupancy(except?: string): Occupancy;
+  /** Of a channel that shares its CPUs: what it needs now; undefined for one that was reserved for by itself. */
+  sharedPart(id: string): SharedPart | undefined;
+  /** Where it could share so many thousandths, its own CPUs counting as free: beside those it shares with now, or elsewhere. */
+  spread(id: string, milli: number): readonly CpuShare[] | undefined;
+  /** A channel that could move so that a core comes free for others, and where to. */
+  closing(): { readonly id: string; readonly cpus: readonly CpuShare[]; readonly reason: string } | undefined;
   /** Requests that wait. */
   queued(): number;
   /** Limits or topology changed: those who wait may have room, those on CPUs that are gone move. */
@@ -86,9 +93,10 @@ const RELOCATE_MS = 5_000;
 export function createReservations(deps: ReservationDeps): Reservations {
   const book = new Book(deps.ledger, deps.clock, deps.log);
   const lifetimes = new Lifetimes(deps, book);
-  const admission = new Admission(deps, book, () => lifetimes.soonestEndMs());
+  const shared = new SharedCpus(deps, book);
+  const admission = new Admission(deps, book, shared, () => lifetimes.soonestEndMs());
   const answers = new FirstAnswers(deps.ledger);
-  const rooms = new RoomMaker(deps, book, admission);
+  const rooms = new RoomMaker(deps, book, admission, shared);
   const paused = new Paused(deps, book, lifetimes);
   const waiting = new WaitingRoom(deps, book, admission, lifetimes, rooms, paused);
   const reserving = new Reserving(deps, book, admission, answers, waiting, rooms);
@@ -135,6 +143,9 @@ export function createReservations(deps: ReservationDeps): Reservations {
       const held = [...book.held()].filter(({ id }) => id !== except);
       return occupancyOf(held, deps.topology());
     },
+    sharedPart: (id) => shared.part(id),
+    spread: (id, milli) => shared.spread(id, milli),
+    closing: () => shared.closing(),
     queued: () => waiting.size,
     capacityChanged() {
       relocating.run();

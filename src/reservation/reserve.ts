@@ -6,9 +6,10 @@ import { type Admission, type Forecasts, refusal } from './admission.js';
 import type { Book, Part } from './book.js';
 import type { ReservationDeps } from './deps.js';
 import type { FirstAnswers } from './first-answers.js';
+import type { Shared } from './ledger-format.js';
 import { requireWithinLimit } from './permissions.js';
 import type { Reservation } from './reservation.js';
-import { type AnswerName, acceptedAnswer, newRecord, type Reserved, titleOf } from './reserved.js';
+import { type AnswerName, acceptedAnswer, newRecord, type Reserved, sharedOf, titleOf } from './reserved.js';
 import type { Asking, Room, RoomMaker } from './room.js';
 import type { WaitingRoom } from './waiting-room.js';
 
@@ -121,7 +122,7 @@ export class Reserving {
       decision = accepted;
       const answer = (after: Reservation) => acceptedAnswer(name, after, accepted);
       const reason = 'reserved; waiting for its start';
-      const after = this.#record(id, call, peer, accepted, reason);
+      const after = this.#record(id, call, peer, accepted, reason, sharedOf(final));
       return { after, before: undefined, change: { reason, event: 'reserved', answer } };
     };
     const written =
@@ -133,7 +134,14 @@ export class Reserving {
     return { reservation: written.reservation, decision };
   }
 
-  #record(id: string, call: ReserveCall, peer: Peer, { id: decisionId, cpus }: Decision, reason: string) {
+  #record(
+    id: string,
+    call: ReserveCall,
+    peer: Peer,
+    { id: decisionId, cpus }: Decision,
+    reason: string,
+    shared: Shared | undefined,
+  ) {
     const startTimeoutMs = call.startTimeoutMs || this.#deps.leases().start_timeout_ms;
     return newRecord(call, peer, {
       id,
@@ -145,6 +153,7 @@ export class Reserving {
       startTimeoutMs,
       decisionId,
       reason,
+      shared,
     });
   }
 }

@@ -1,7 +1,8 @@
+import type { Verdict } from '../balancer/decide.js';
 import type { Decision } from '../balancer/decision.js';
 import type { Peer, ReserveCall } from '../rpc/control.js';
 import type { Mutation } from './ledger.js';
-import type { LedgerRecord } from './ledger-format.js';
+import type { LedgerRecord, Shared } from './ledger-format.js';
 import type { CpuShare, Reservation, ReservationState } from './reservation.js';
 
 export interface Reserved {
@@ -28,6 +29,7 @@ export function newRecord(
     startTimeoutMs: number;
     decisionId: string;
     reason: string;
+    shared?: Shared | undefined;
   },
 ): LedgerRecord {
   const { signature, channelClass, priority, exclusive, cpuCount } = call;
@@ -54,7 +56,13 @@ export function newRecord(
     request: { signature, channelClass, priority, exclusive, cpuCount },
     sharesGuessed: false,
     restarting: false,
+    ...(its.shared === undefined ? {} : { shared: its.shared }),
   };
+}
+
+/** Undefined for a channel that was reserved for by itself. */
+export function sharedOf({ demand, forecast }: Verdict): Shared | undefined {
+  return demand && { demand, cpus: forecast.cpuCount };
 }
 
 /** How others' reasons and events name a channel. */

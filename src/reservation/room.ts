@@ -17,9 +17,11 @@ import type { Book, Part } from './book.js';
 import { cpusetOf, milliOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import type { LedgerRecord } from './ledger-format.js';
+import type { SharedCpus } from './shared-cpus.js';
 
 /** What stands against a request whose room can be made, and by which way. */
 const FRAGMENTED: readonly Reason['code'][] = ['NO_PLACEMENT'];
+const LENT: readonly Reason['code'][] = ['CPU_SHORT'];
 const CROWDED: readonly Reason['code'][] = ['NO_PLACEMENT', 'CPU_SHORT', 'HOST_LOAD'];
 /** Decisions that one search for a defragmentation may take. */
 const TRIES = 64;
@@ -44,8 +46,10 @@ export class RoomMaker {
   readonly #deps: ReservationDeps;
   readonly #book: Book;
   readonly #admission: Admission;
+  readonly #shared: SharedCpus;
 
-  constructor(deps: ReservationDeps, book: Book, admission: Admission) {
+  constructor(deps: ReservationDeps, book: Book, admission: Admission, shared: SharedCpus) {
+    this.#shared = shared;
     this.#deps = deps;
     this.#book = book;
     this.#admission = admission;
@@ -59,6 +63,11 @@ export class RoomMaker {
     const may = (codes: readonly Reason['code'][]) => against.every((code) => codes.includes(code));
     const { exclusive, channelClass } = asking.request;
     const index = this.#index();
+    if (refused.loan !== undefined && may(LENT)) {
+      const loans = this.#shared.lending(index, this.#tenants(false), refused.loan);
+      const room = loans && this.#outcome(index, asking, loans, 'BORROWED');
+      if (room !== undefined) return room;
+    }
     if (migrations > 0 && may(FRAGMENTED)) {
       const ask = this.#timed(() => trialOf(this.#decide(asking, 0)));
       const budget = { migrations, tries: TRIES };
@@ -93,8 +102,7 @@ export class RoomMaker {
       (inner, id) => () => this.#book.lock(id, inner),
       async () => {
         if (!concessions.every(({ tenant }) => this.#asItWas(tenant))) return undefined;
-        const code = concessions.some(({ way }) => way !== 'move') ? 'PREEMPTED' : 'DEFRAGMENTED';
-        const room = this.#outcome(this.#index(), asking, concessions, code);
+        const room = this.#outcome(this.#index(), asking, concessions, codeOf(concessions));
         if (room === undefined) return undefined;
         return this.#book.exchange(
           newcomer(room.verdict),
@@ -116,10 +124,11 @@ export class RoomMaker {
     index: OccupancyIndex,
     asking: Asking,
     concessions: readonly Concession[],
-    code: 'PREEMPTED' | 'DEFRAGMENTED',
+    code: Way,
   ): Room | undefined {
+    // What is lent was not used.
     const given = concessions.reduce(
-      (sum, { tenant, cpus }) => sum + milliOf(tenant.cpus) - milliOf(cpus),
+      (sum, { tenant, cpus, way }) => sum + (way === 'lend' ? 0 : milliOf(tenant.cpus) - milliOf(cpus)),
       0,
     );
     for (const { tenant } of concessions) index.release(tenant.cpus, tenant.exclusive);
@@ -135,7 +144,7 @@ export class RoomMaker {
     }
   }
 
-  #giving({ tenant: { id }, way, cpus }: Concession, title: string): Part {
+  #giving({ tenant: { id, cpus: before }, way, cpus }: Concession, title: string): Part {
     const reason = `${way === 'pause' ? 'paused: ' : ''}makes room for ${title}`;
     if (way === 'pause') {
       return this.#book.part(
@@ -151,7 +160,9 @@ export class RoomMaker {
         reason,
         event: way === 'move' ? 'moved' : 'shrunk',
         kernel: ({ process }) => {
-          this.#deps.pinning.pin(process!, cpusetOf(cpus));
+          // Who lends thousandths mostly stays where it is.
+          if (way !== 'lend' || cpus.length !== before.length)
+            this.#deps.pinning.pin(process!, cpusetOf(cpus));
         },
       },
     );
@@ -173,7 +184,11 @@ export class RoomMaker {
       if (!mayMove(record)) continue;
       const { id, cpus, exclusive, channelClass, priority, createdMs, process } = record.reservation;
       const pausable = askKernel && channelClass === 'vod' && this.#deps.signals.mayStop(process!);
-      tenants.push({ id, cpus, exclusive, channelClass, priority, createdMs, pausable });
+      const spread = this.#shared.spreadOf(record);
+      tenants.push({
+        ...{ id, cpus, exclusive, channelClass, priority, createdMs, pausable },
+        ...(spread === undefined ? {} : { spread }),
+      });
     }
     return tenants;
   }
@@ -212,14 +227,23 @@ function sumOf(tenants: readonly Tenant[]): number {
   return tenants.reduce((sum, { cpus }) => sum + milliOf(cpus), 0);
 }
 
+type Way = 'PREEMPTED' | 'DEFRAGMENTED' | 'BORROWED';
+
+function codeOf(concessions: readonly Concession[]): Way {
+  if (concessions.every(({ way }) => way === 'lend')) return 'BORROWED';
+  return concessions.every(({ way }) => way === 'move') ? 'DEFRAGMENTED' : 'PREEMPTED';
+}
+
 /** So many concessions are named in a decision. */
 const MOST_NAMED = 4;
 
-function reasonOf(code: 'PREEMPTED' | 'DEFRAGMENTED', concessions: readonly Concession[]): Reason {
+function reasonOf(code: Way, concessions: readonly Concession[]): Reason {
   const named = concessions.slice(0, MOST_NAMED).map(({ tenant, way, cpus }) => {
     const from = `CPUs ${formatCpuset(cpusetOf(tenant.cpus))}`;
     const kind = tenant.channelClass === 'vod' ? `VOD ${tenant.id} (priority ${tenant.priority})` : tenant.id;
     if (way === 'pause') return `${kind} is paused and gives ${from}`;
+    if (way === 'lend')
+      return `${kind} needs no more than ${milliOf(cpus)} of its ${milliOf(tenant.cpus)} thousandths`;
     return `${kind} ${way === 'move' ? 'moves' : 'shrinks'} from ${from} to ${formatCpuset(cpusetOf(cpus))}`;
   });
   const more = concessions.length - named.length;

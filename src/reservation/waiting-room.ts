@@ -11,7 +11,7 @@ import type { Lifetimes } from './lifetimes.js';
 import type { Paused } from './paused.js';
 import { Pump } from './pump.js';
 import { type Waiter, WaitingQueue } from './queue.js';
-import { type AnswerName, acceptedAnswer, newRecord, type Reserved, titleOf } from './reserved.js';
+import { type AnswerName, acceptedAnswer, newRecord, type Reserved, sharedOf, titleOf } from './reserved.js';
 import type { RoomMaker } from './room.js';
 import { SearchTurns } from './search-turns.js';
 
@@ -236,12 +236,14 @@ export class WaitingRoom {
     const written = await write((verdict) => {
       decision = this.#admission.decision(request, forecasts, verdict, 'ACCEPTED', id);
       const deadlineMs = this.#deps.clock.nowMs() + startTimeoutMs;
+      const shared = sharedOf(verdict);
       return this.#book.part(
         id,
         { step: 'admit', cpus: verdict.cpus, deadlineMs, decisionId: decision.id },
         {
           reason: 'reserved after waiting; waiting for its start',
           event: 'reserved',
+          ...(shared === undefined ? {} : { set: { shared } }),
           answer: (after) => acceptedAnswer(name, after, decision),
         },
       );

@@ -1,17 +1,39 @@
 /**
  * corecast on a simulated host, by the daemon's own code: balancer/decide() with the allocator on an OccupancyIndex decides
- * each admission, adjuster/plan() each change of a running channel.
+ * each admission, balancer/seen-demand.ts follows what each channel uses, reservation/allocator-lend.ts takes back what those
+ * who share do not need any more, adjuster/plan() helps a channel that is late or short, and reservation/allocator-close.ts
+ * packs those who share when few are left.
  *
  * Not the daemon's: the forecast is the one that was measured (population.ts), without the online calibration; it is the
  * same for every count of CPUs, spread evenly over them; its host load is the balancer's sum, not the network's quantile.
- * Memory, ingress, queue, VOD, ladders and the making of room by moving others are left out.
+ * Memory, ingress, queue, VOD, ladders and the making of room by moving others are left out. All channels of a segment
+ * (reservation/allocator-spread.ts) run on its open CPUs as one pool, as those of the other policies do on all.
  */
-import { LATE_LAG_S, LATE_SPEED, type Place, plan } from '../adjuster/plan.js';
+import { LATE_LAG_S, LATE_SPEED, plan } from '../adjuster/plan.js';
 import { decide } from '../balancer/decide.js';
-import { demandOf, keepsRealTime, spread, withHeadroom } from '../balancer/demand.js';
+import { SeenUse } from '../balancer/seen-demand.js';
+import {
+  type ChannelDemand,
+  type DemandSum,
+  demandNow,
+  needOf,
+  normalQuantile,
+  type SharingRule,
+  shareOf,
+} from '../balancer/shared-demand.js';
+import { sharersOf } from '../balancer/sharers.js';
 import { configSchema } from '../config/schema.js';
 import { type Forecast, IDLE_HOST } from '../forecast/forecast.js';
-import { OccupancyIndex, place } from '../reservation/allocator.js';
+import { OccupancyIndex } from '../reservation/allocator.js';
+import { closingOf } from '../reservation/allocator-close.js';
+import { lend } from '../reservation/allocator-lend.js';
+import {
+  type Segments,
+  segmentOf,
+  segmentsOf,
+  spreadAnywhere,
+  spreadOver,
+} from '../reservation/allocator-spread.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
 import { COUNTS, forecastOf, plainTopology, REQUEST } from './corecast-inputs.js';
@@ -21,8 +43,8 @@ import { type MeasuredChannel, STEP_S } from './population.js';
 import type { Arrival } from './workload.js';
 
 /** What an operator has who sets nothing. */
-const { limits, adjust } = configSchema.parse({});
-export const DEFAULT_HEADROOM = limits.headroom;
+const { limits, sharing, adjust } = configSchema.parse({});
+export const DEFAULT_SHARING = sharing;
 export const DEFAULT_HOST_LOAD = limits.host_load;
 const LIMITS = {
   memory_reserve_mb: 0,
@@ -32,61 +54,111 @@ const LIMITS = {
   cores_per_peer: 0,
   queue: 0,
   message_bytes: 262_144,
+  headroom: limits.headroom,
 };
-const PLAN_LIMITS = {
-  sustainMs: adjust.sustain_ms,
-  restoreMs: adjust.restore_ms,
-  cooldownMs: adjust.cooldown_ms,
-};
+
+export interface CorecastOptions {
+  readonly quantile: number;
+  /** Of those who share. */
+  readonly headroom: number;
+  readonly hostLoad: number;
+  /** Of the error that forecasts have in common. */
+  readonly common: number;
+}
 
 export const corecast: PolicyKind = {
   name: 'corecast',
   setting: 'none: as it ships',
   settings: () => [],
-  make: ({ cpus }) => new Corecast(cpus, DEFAULT_HEADROOM, DEFAULT_HOST_LOAD),
+  make: ({ cpus }) =>
+    new Corecast(cpus, {
+      quantile: sharing.quantile,
+      headroom: sharing.headroom,
+      hostLoad: DEFAULT_HOST_LOAD,
+      common: COMMON_ERROR,
+    }),
 };
 
-/** limits.headroom by the operator, limits.host_load off: what the same code carries with no margin beyond need. */
+/** sharing.headroom by the operator, limits.host_load off: what the same code carries with no margin beyond need. */
 export const corecastTuned: PolicyKind = {
   name: 'corecast, tuned',
-  setting: 'limits.headroom, with limits.host_load = 1',
+  setting: 'sharing.headroom, with limits.host_load = 1',
   settings: () => [0, 0.02, 0.05, 0.1, 0.15, 0.2],
-  make: ({ cpus }, headroom) => new Corecast(cpus, headroom, 1),
+  make: ({ cpus }, headroom) =>
+    new Corecast(cpus, { quantile: sharing.quantile, headroom, hostLoad: 1, common: COMMON_ERROR }),
 };
 
 interface Held {
   cpus: readonly CpuShare[];
-  milli: number;
-  readonly admittedMilli: number;
-  readonly q90Cores: number;
+  readonly forecast: ChannelDemand | undefined;
+  readonly threads: number;
+  readonly seen: SeenUse;
   deviatingMs: number;
-  calmMs: number;
-  sinceChangeMs: number;
+  changedStep: number;
 }
 
-class Corecast implements Policy {
+export class Corecast implements Policy {
+  /** Changes of running channels so far, loans among them. */
+  adjustments = 0;
   readonly #topology: Topology;
   readonly #index: OccupancyIndex;
-  readonly #headroom: number;
+  readonly #segments: Segments;
+  readonly #rule: SharingRule;
+  readonly #quantile: number;
   readonly #limits: Parameters<typeof decide>[0]['limits'];
-  readonly #held = [] as (Held | undefined)[];
-  readonly #questions = new Map<MeasuredChannel, Question>();
+  readonly #held = new Map<number, Held>();
+  readonly #forecasts = new Map<MeasuredChannel, readonly Forecast[]>();
   #busy = 0;
 
-  constructor(cpus: number, headroom: number, hostLoad: number) {
+  constructor(cpus: number, { quantile, headroom, hostLoad, common }: CorecastOptions) {
     this.#topology = plainTopology(cpus);
     this.#index = new OccupancyIndex(this.#topology, SMT_CORE_MILLI);
-    this.#headroom = headroom;
-    this.#limits = { ...LIMITS, headroom, host_load: hostLoad };
+    this.#segments = segmentsOf(this.#index.host, sharing.cpus);
+    this.#quantile = quantile;
+    this.#rule = { z: normalQuantile(quantile), headroom, common };
+    this.#limits = { ...LIMITS, host_load: hostLoad };
   }
 
-  admit(arrival: Arrival, host: Host): readonly CpuShare[] | undefined {
-    const { forecasts, wanted } = this.#questionOf(arrival.channel, host.cpus);
-    // decide() would look long for a place that is not there, and explain why: most of the time on a full host.
-    if (!wanted.some((sharesMilli) => hasPlace(this.#index, sharesMilli))) return undefined;
-    const verdict = decide({
+  admit(arrival: Arrival, host: Host, step: number): number | undefined {
+    let verdict = this.#decide(arrival, host);
+    if (verdict.loan !== undefined && this.#borrow(verdict.loan)) verdict = this.#decide(arrival, host);
+    if (!verdict.fits) return undefined;
+    this.#index.reserve(verdict.cpus, false);
+    this.#held.set(arrival.id, {
+      cpus: verdict.cpus,
+      forecast: verdict.demand,
+      threads: verdict.forecast.cpuCount,
+      seen: new SeenUse(),
+      deviatingMs: 0,
+      changedStep: step,
+    });
+    this.#open(host);
+    return segmentOf(this.#index.host, this.#segments, verdict.cpus);
+  }
+
+  observe(host: Host, step: number): void {
+    this.#busy = host.used / host.cpus;
+    // What it wants in real time: the daemon divides what is used by the speed.
+    for (let slot = 0; slot < host.count; slot++)
+      this.#held.get(host.arrival[slot]!.id)!.seen.add(host.demand[slot]! * 1000, STEP_S);
+    if (host.behind) this.#relieve(host, step);
+    else if (step % CHECK_STEPS === 0) this.#close(host);
+  }
+
+  ended({ id }: Arrival, host: Host): void {
+    this.#index.release(this.#held.get(id)!.cpus, false);
+    this.#held.delete(id);
+    this.#open(host);
+  }
+
+  reservedCores(): number {
+    return this.#index.reservedMilli / 1000;
+  }
+
+  #decide({ channel }: Arrival, host: Host) {
+    return decide({
       request: REQUEST,
-      forecasts,
+      forecasts: this.#forecastsOf(channel, host.cpus),
       topology: this.#topology,
       occupancy: this.#index,
       host: { ...IDLE_HOST, busy: this.#busy },
@@ -98,145 +170,130 @@ class Corecast implements Policy {
       queuedAhead: 0,
       queued: 0,
       closedReason: '',
+      sharing: {
+        rule: this.#rule,
+        quantile: this.#quantile,
+        cpus: sharing.cpus,
+        sharers: sharersOf(this.#index.host, this.#segments, this.#sharers()),
+      },
     });
-    if (!verdict.fits) return undefined;
-    this.#index.reserve(verdict.cpus, false);
-    const milli = milliOf(verdict.cpus);
-    this.#held[arrival.id] = {
-      cpus: verdict.cpus,
-      milli,
-      admittedMilli: milli,
-      q90Cores: Math.max(...verdict.forecast.horizons.map(({ demand }) => demand.q90)),
-      deviatingMs: 0,
-      calmMs: 0,
-      sinceChangeMs: 0,
-    };
-    return verdict.cpus;
   }
 
-  observe(host: Host): void {
-    this.#busy = host.used / host.cpus;
+  /** Those who are late for long enough, as the daemon's adjuster does. */
+  #relieve(host: Host, step: number): void {
     for (let slot = 0; slot < host.count; slot++) {
-      const held = this.#held[host.arrival[slot]!.id]!;
-      const usage = host.demand[slot]! * host.speed[slot]!;
-      // deviationOf() on numbers: nearly all channels do as was forecast, and need no view made of them.
-      const deviates =
-        host.speed[slot]! < LATE_SPEED ||
-        host.lagS[slot]! > LATE_LAG_S ||
-        usage > (held.milli / 1000) * SATURATED ||
-        usage > held.q90Cores * LEFT_FORECAST;
-      held.deviatingMs = deviates ? held.deviatingMs + STEP_MS : 0;
-      held.calmMs = deviates ? 0 : held.calmMs + STEP_MS;
-      held.sinceChangeMs += STEP_MS;
-      if (this.#mayChange(held, deviates, usage / Math.min(1, Math.max(host.speed[slot]!, LEAST_SPEED))))
-        this.#adjust(host, slot, held, usage);
+      const { id } = host.arrival[slot]!;
+      const held = this.#held.get(id)!;
+      const late = host.speed[slot]! < LATE_SPEED || host.lagS[slot]! > LATE_LAG_S;
+      held.deviatingMs = late ? held.deviatingMs + STEP_MS : 0;
+      const sinceChangeMs = (step - held.changedStep) * STEP_MS;
+      if (held.deviatingMs < adjust.sustain_ms || sinceChangeMs < adjust.cooldown_ms) continue;
+      const cpus = this.#relieved(host, slot, held, sinceChangeMs);
+      if (cpus === undefined) continue;
+      held.changedStep = step;
+      this.#move(host, held, cpus);
+      host.regroup(slot, segmentOf(this.#index.host, this.#segments, cpus));
     }
   }
 
-  ended({ id }: Arrival): void {
-    this.#index.release(this.#held[id]!.cpus, false);
-    this.#held[id] = undefined;
-  }
-
-  reservedCores(): number {
-    return this.#index.reservedMilli / 1000;
-  }
-
-  /** False where plan() would leave the channel as it is, by the same numbers: nearly always. */
-  #mayChange(held: Held, deviates: boolean, demandCores: number): boolean {
-    if (held.sinceChangeMs < PLAN_LIMITS.cooldownMs) return false;
-    const needMilli = Math.ceil((demandCores / (1 - this.#headroom)) * 1000);
-    if (deviates) {
-      const within = needMilli > held.milli && needMilli <= held.milli + this.#index.freeMilli;
-      return within && held.deviatingMs >= PLAN_LIMITS.sustainMs;
-    }
-    const least = Math.max(held.admittedMilli, needMilli);
-    return held.calmMs >= PLAN_LIMITS.restoreMs && least < held.milli * SHRINK_BELOW;
-  }
-
-  #adjust(host: Host, slot: number, held: Held, usageCores: number): void {
-    const action = plan(
+  #relieved(host: Host, slot: number, held: Held, sinceChangeMs: number): readonly CpuShare[] | undefined {
+    const { cpus, forecast, seen, deviatingMs } = held;
+    if (forecast === undefined) return undefined;
+    const sharers = sharersOf(this.#index.host, this.#segments, this.#sharers());
+    const { sum, promisedMilli } = sharers.get(segmentOf(this.#index.host, this.#segments, cpus))!;
+    const next = plan(
       {
-        reserved: held.cpus,
-        live: true,
-        rung: 0,
-        ladderRungs: 0,
-        usageCores,
+        ...{ reserved: cpus, live: true, rung: 0, ladderRungs: 0, admittedMilli: 0, demandByRung: [] },
+        usageCores: host.demand[slot]! * host.speed[slot]!,
         speed: host.speed[slot]!,
         lagSeconds: host.lagS[slot]!,
-        forecastQ90Cores: held.q90Cores,
-        admittedMilli: held.admittedMilli,
-        demandByRung: [],
+        forecastQ90Cores: forecast.meanMilli / 1000,
+        shared: {
+          needMilli: Math.ceil(shareOf(demandNow(forecast, seen), sum, this.#rule)),
+          shortMilli: Math.max(0, needOf(sum, this.#rule) - promisedMilli),
+        },
         idleCores: host.cpus - host.used,
-        deviatingMs: held.deviatingMs,
-        calmMs: held.calmMs,
-        sinceChangeMs: held.sinceChangeMs,
+        ...{ deviatingMs, calmMs: 0, sinceChangeMs },
       },
-      { ...PLAN_LIMITS, headroom: this.#headroom },
-      this.#placeFor(held),
+      {
+        headroom: limits.headroom,
+        sustainMs: adjust.sustain_ms,
+        restoreMs: adjust.restore_ms,
+        cooldownMs: adjust.cooldown_ms,
+      },
+      ([milli]) => this.#spread(held, milli!),
     );
-    if (action.action !== 'grow' && action.action !== 'shrink') return;
+    return next.action === 'grow' || next.action === 'move' ? next.cpus : undefined;
+  }
+
+  #spread({ cpus, threads }: Held, milli: number): readonly CpuShare[] | undefined {
+    const request = { milli, roomMilli: milli, cpus: threads };
+    this.#index.release(cpus, false);
+    const own = this.#segments.all[segmentOf(this.#index.host, this.#segments, cpus)];
+    const found =
+      (own && spreadOver(this.#index, own, request)) ?? spreadAnywhere(this.#index, sharing.cpus, request);
+    this.#index.reserve(cpus, false);
+    return found;
+  }
+
+  #close(host: Host): void {
+    const channels = [...this.#held].flatMap(([id, { cpus, threads, forecast }]) =>
+      forecast === undefined ? [] : [{ id: String(id), cpus, threads }],
+    );
+    const move = closingOf(this.#index, this.#segments, channels);
+    if (move !== undefined) this.#move(host, this.#held.get(Number(move.id))!, move.cpus);
+  }
+
+  #move(host: Host, held: Held, cpus: readonly CpuShare[]): void {
     this.#index.release(held.cpus, false);
-    this.#index.reserve(action.cpus, false);
-    held.cpus = action.cpus;
-    held.milli = milliOf(action.cpus);
-    held.sinceChangeMs = 0;
-    host.confine(slot, action.cpus);
+    this.#index.reserve(cpus, false);
+    held.cpus = cpus;
+    this.adjustments++;
+    this.#open(host);
   }
 
-  /** With its own CPUs free, as the daemon's reservation/resize.ts asks. */
-  #placeFor(held: Held): Place {
-    return (sharesMilli) => {
-      const needed = sharesMilli.reduce((a, b) => a + b, 0);
-      if (needed > this.#index.freeMilli + held.milli || sharesMilli.some((share) => share > 1000))
-        return undefined;
-      this.#index.release(held.cpus, false);
-      const prefer = held.cpus.map(({ cpu }) => cpu);
-      const placed = hasPlace(this.#index, sharesMilli)
-        ? place(this.#index, { ...SHARED, sharesMilli, prefer })
-        : undefined;
-      this.#index.reserve(held.cpus, false);
-      return placed?.ok === true ? placed.cpus : undefined;
-    };
+  *#sharers(): Generator<{ held: Held; cpus: readonly CpuShare[]; demand: ChannelDemand }> {
+    for (const held of this.#held.values()) {
+      const { cpus, forecast, seen } = held;
+      if (forecast !== undefined)
+        yield { held, cpus, demand: demandNow(forecast, seen.seconds > 0 ? seen : undefined) };
+    }
   }
 
-  #questionOf(channel: MeasuredChannel, cpus: number): Question {
-    const known = this.#questions.get(channel);
+  #borrow({ segment, milli, sum }: { segment: number; milli: number; sum: DemandSum }): boolean {
+    const lenders = [...this.#sharers()]
+      .filter(({ cpus }) => segmentOf(this.#index.host, this.#segments, cpus) === segment)
+      .map(({ held, cpus, demand }) => ({ held, cpus, keepMilli: shareOf(demand, sum, this.#rule) }));
+    const loans = lend(lenders, milli);
+    for (const { lender, cpus } of loans ?? []) {
+      this.#index.release(lender.cpus, false);
+      this.#index.reserve(cpus, false);
+      lender.held.cpus = cpus;
+      this.adjustments++;
+    }
+    return loans !== undefined;
+  }
+
+  /** Those of a segment run on the CPUs of it that are open. */
+  #open(host: Host): void {
+    const { coreFree, capacity } = this.#index;
+    host.groupCpus = this.#segments.all.map(
+      ({ cores }) => cores.filter((core) => coreFree[core]! < capacity[core]!).length,
+    );
+  }
+
+  #forecastsOf(channel: MeasuredChannel, cpus: number): readonly Forecast[] {
+    const known = this.#forecasts.get(channel);
     if (known !== undefined) return known;
     const forecasts = COUNTS.filter((count) => count <= cpus).map((count) => forecastOf(channel, count));
-    const wanted = forecasts.flatMap((forecast) => {
-      const milli = withHeadroom(demandOf(forecast).q90Milli, this.#headroom);
-      return keepsRealTime(forecast, milli) ? [spread(forecast, milli)!] : [];
-    });
-    const question = { forecasts, wanted };
-    this.#questions.set(channel, question);
-    return question;
+    this.#forecasts.set(channel, forecasts);
+    return forecasts;
   }
 }
 
-interface Question {
-  readonly forecasts: readonly Forecast[];
-  /** Shares, busiest first, that each forecast which keeps real time asks for. */
-  readonly wanted: readonly (readonly number[])[];
-}
-
-/** Whether the allocator would find a place. Exact on cores of one CPU: the n-th share needs n CPUs with so much free. */
-export function hasPlace({ free }: OccupancyIndex, sharesMilli: readonly number[]): boolean {
-  return sharesMilli.every((share, rank) => {
-    let roomy = 0;
-    for (let slot = 0; slot < free.length && roomy <= rank; slot++) if (free[slot]! >= share) roomy++;
-    return roomy > rank;
-  });
-}
-
-const STEP_MS = STEP_S * 1000;
-/** adjuster/plan.ts: its own limits of the same names, and the least speed of its demandOf(). */
-const SATURATED = 0.95;
-const LEFT_FORECAST = 1.1;
-const SHRINK_BELOW = 0.7;
-const LEAST_SPEED = 0.25;
+/** What the daemon assumes before it has measured its own (feedback/common-error.ts). */
+const COMMON_ERROR = 0.05;
 const SMT_CORE_MILLI = 1300;
-const SHARED = { exclusive: false, channelClass: 'live', smtCoreMilli: SMT_CORE_MILLI } as const;
-function milliOf(cpus: readonly CpuShare[]): number {
-  return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
-}
+const STEP_MS = STEP_S * 1000;
+/** 30 s: the daemon waits as long (adjust.restore_ms) before it closes a core. */
+const CHECK_STEPS = 6;

@@ -3,7 +3,7 @@
  * at once and without error, and no loss from threads that move or share caches.
  */
 import type { Host } from './host.js';
-import type { Policy, PolicyKind } from './policy.js';
+import { ALL, type Policy, type PolicyKind } from './policy.js';
 import type { Arrival, Workload } from './workload.js';
 import { demandAt } from './workload.js';
 
@@ -14,7 +14,7 @@ export const noAdmission: PolicyKind = {
   name: 'no admission',
   setting: 'none',
   settings: () => [],
-  make: () => ({ admit: () => 'pooled', reservedCores: () => 0 }),
+  make: () => ({ admit: () => ALL, reservedCores: () => 0 }),
 };
 
 export const countCap: PolicyKind = {
@@ -22,7 +22,7 @@ export const countCap: PolicyKind = {
   setting: 'channels per CPU',
   settings: () => range(0.2, 3, 0.05),
   make: ({ cpus }, perCpu) => ({
-    admit: (_, host) => (host.count + 1 <= perCpu * cpus ? 'pooled' : undefined),
+    admit: (_, host) => (host.count + 1 <= perCpu * cpus ? ALL : undefined),
     reservedCores: () => 0,
   }),
 };
@@ -35,7 +35,7 @@ export const meanCpu: PolicyKind = {
   make: ({ cpus }, threshold) => {
     const window = new Window(MINUTE_STEPS);
     return {
-      admit: () => (window.mean() < threshold * cpus ? 'pooled' : undefined),
+      admit: () => (window.mean() < threshold * cpus ? ALL : undefined),
       observe: ({ used }) => window.add(used),
       reservedCores: () => 0,
     };
@@ -53,7 +53,7 @@ export const signatureLookup: PolicyKind = {
       admit: ({ channel }) => {
         if (sum + channel.lookup > share * cpus) return undefined;
         sum += channel.lookup;
-        return 'pooled';
+        return ALL;
       },
       ended: ({ channel }) => {
         sum -= channel.lookup;
@@ -92,7 +92,7 @@ function measured({ cpus }: Workload, share: number, peakOf: (host: Host) => num
     admit: ({ channel }: Arrival) => {
       if (peak + newcomers + channel.lookup > share * cpus) return undefined;
       newcomers += channel.lookup;
-      return 'pooled';
+      return ALL;
     },
     observe: (host: Host) => {
       peak = peakOf(host);
@@ -120,7 +120,7 @@ export const oracle: PolicyKind = {
           if (promised[step]! + demandAt(arrival, workload, step) > workload.cpus) return undefined;
         }
         for (let step = fromStep; step < toStep; step++) promised[step]! += demandAt(arrival, workload, step);
-        return 'pooled';
+        return ALL;
       },
       reservedCores: () => 0,
     };

@@ -1,14 +1,13 @@
-import type { CpuShare } from '../reservation/reservation.js';
 import type { Host } from './host.js';
 import type { Arrival, Workload } from './workload.js';
 
 /** Who may run. Sees what an operator or a daemon would see of the host; only the oracle is given the workload's future. */
 export interface Policy {
-  /** Admission of one channel: 'pooled' without CPUs of its own. */
-  admit(arrival: Arrival, host: Host, step: number): 'pooled' | readonly CpuShare[] | undefined;
+  /** The group of CPUs (Host.groupCpus) that an admitted channel runs on; undefined for a refusal. */
+  admit(arrival: Arrival, host: Host, step: number): number | undefined;
   /** After each step. */
   observe?(host: Host, step: number): void;
-  ended?(arrival: Arrival): void;
+  ended?(arrival: Arrival, host: Host): void;
   /** Cores that are promised now. */
   reservedCores(): number;
 }
@@ -21,3 +20,6 @@ export interface PolicyKind {
   settings(cpus: number): readonly number[];
   make(workload: Workload, setting: number): Policy;
 }
+
+/** The group of a policy that does not divide the host. */
+export const ALL = 0;

@@ -4,7 +4,7 @@
  * daemon does, and without CPUs of a channel's own; it shows which part of the oracle the forecasts leave, and which the
  * reserving of a quantile for each.
  */
-import type { PolicyKind } from './policy.js';
+import { ALL, type PolicyKind } from './policy.js';
 import type { MeasuredChannel } from './population.js';
 
 export const pooledForecasts: PolicyKind = {
@@ -21,7 +21,7 @@ export const pooledForecasts: PolicyKind = {
         if (peak > cpus) return undefined;
         median += own.median;
         variance += own.variance;
-        return 'pooled';
+        return ALL;
       },
       ended: ({ channel }) => {
         const own = forecastOf(channel);

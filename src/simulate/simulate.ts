@@ -39,14 +39,14 @@ export function simulate(workload: Workload, policy: Policy): Outcome {
   const series: Sample[] = [];
   let [admitted, refused, next, simulatedSteps] = [0, 0, 0, 0];
   for (let step = 0; step < workload.steps; step++) {
-    host.end(step, (arrival) => policy.ended?.(arrival));
+    host.end(step, (arrival) => policy.ended?.(arrival, host));
     for (; workload.arrivals[next]?.fromStep === step; next++) {
       const arrival = workload.arrivals[next]!;
-      const place = policy.admit(arrival, host, step);
+      const group = policy.admit(arrival, host, step);
       const isCounted = step >= workload.countedFrom;
-      if (place !== undefined) host.start(arrival, place === 'pooled' ? undefined : place);
-      if (isCounted && place !== undefined) admitted++;
-      if (isCounted && place === undefined) refused++;
+      if (group !== undefined) host.start(arrival, group);
+      if (isCounted && group !== undefined) admitted++;
+      if (isCounted && group === undefined) refused++;
     }
     host.run(step);
     policy.observe?.(host, step);

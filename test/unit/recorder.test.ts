@@ -8,9 +8,17 @@ import type { Run } from '../../src/history/records.js';
 import type { HostSample } from '../../src/monitor/sample.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
 import type { Progress } from '../../src/rpc/control.js';
-import { decisionOf, forecast, hostState, signature, stillClock, T0 } from '../support/history.js';
+import {
+  decisionOf,
+  hostState,
+  forecast as onOneCpu,
+  signature,
+  stillClock,
+  T0,
+} from '../support/history.js';
 import { hostDetail, processSample } from '../support/host-detail.js';
 
+const forecast = { ...onOneCpu, cpuCount: 2 };
 const reservation: Reservation = {
   id: 'r1',
   state: 'ACTIVE',
@@ -46,7 +54,7 @@ const progressAt = (outTimeS: number, lagSeconds = 0): Progress => ({
 });
 
 /** A channel on a clock of its own: a second is a tick with what the process used in it and how its media went on. */
-function channel({ ageS = 0, putRun = async (_run: Run) => {} } = {}) {
+function channel({ ageS = 0, putRun = async (_run: Run) => {}, held = reservation } = {}) {
   const clock = stillClock();
   const stored: Run[] = [];
   const observed: HorizonObserved[] = [];
@@ -63,7 +71,7 @@ function channel({ ageS = 0, putRun = async (_run: Run) => {} } = {}) {
     processAgeS: () => ageS,
     onHorizonObserved: (one) => observed.push(one),
   });
-  recorder.begin(reservation, decisionOf('d1', 'r1'), [hostState]);
+  recorder.begin(held, { ...decisionOf('d1', 'r1'), forecast }, [hostState]);
   let cpuSeconds = 0;
   let mediaS = 0;
   const second = (use: {
@@ -384,4 +392,15 @@ test('core usage: never above 1, busiest first, and in sum what the process used
   expect(scaled).toEqual([0.5, 0.5]);
   expect(coreUsage(5, new Map(), [0, 1, 2])).toEqual([1, 1, 1]);
   expect(coreUsage(1, new Map(), [])).toEqual([]);
+});
+
+test('a live channel that shares CPUs is recorded with those that it was forecast for, however many it may use', async () => {
+  const shared = { ...reservation, cpus: [0, 1, 2, 3].map((cpu) => ({ cpu, shareMilli: 100 })) };
+  const { recorder, seconds } = channel({ held: shared });
+  seconds(10, { cores: 1, speed: 1 });
+  recorder.update({ ...shared, cpus: [2, 3, 4].map((cpu) => ({ cpu, shareMilli: 130 })) });
+  seconds(10, { cores: 1, speed: 1 });
+  const { run } = (await recorder.end('r1'))!;
+  expect(run.cpuCount).toBe(2);
+  expect(run.samples.map(({ coreUsage }) => coreUsage.length)).toEqual([2, 2, 2, 2]);
 });
