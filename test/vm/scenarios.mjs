@@ -1,0 +1,208 @@
+/**
+ * In this order, on one virtual host; each leaves the channels "news" and "sport" running for the next unless it says
+ * otherwise. A scenario asserts, and returns figures.
+ */
+import assert from 'node:assert/strict';
+import {
+  assertOwnership,
+  assertWithin,
+  attached,
+  expand,
+  install,
+  logged,
+  logMark,
+  logSince,
+  startChannel,
+  status,
+} from './guest-daemon.mjs';
+
+const sorted = (numbers) => [...numbers].sort((a, b) => a - b);
+const NAMES = ['news', 'sport'];
+
+async function unitStarts(host) {
+  await install(host);
+  await host.sh('systemctl enable --now corecastd', 600_000);
+  const shown = await host.sh('systemctl show corecastd -p Type,ActiveState,SubState,NRestarts');
+  for (const wanted of ['Type=notify', 'ActiveState=active', 'SubState=running', 'NRestarts=0']) {
+    assert.ok(shown.split('\n').includes(wanted), `${wanted} is not in ${shown}`);
+  }
+  assert.equal(await host.sh('stat -c "%a %G" /run/corecast/corecast.sock'), '660 corecast');
+  const { cpus } = await status(host);
+  assert.equal(new Set(cpus.map(({ core }) => core)).size, 4);
+  assert.equal(new Set(cpus.map(({ node }) => node)).size, 2);
+  assert.deepEqual(
+    cpus.filter(({ housekeeping }) => housekeeping).map(({ cpu }) => cpu),
+    [0, 1],
+  );
+  const times = await host.sh(
+    'systemctl show corecastd -p ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic --value',
+  );
+  const [from, to] = sorted(times.split('\n').map(Number));
+  return { start_to_ready_s: (to - from) / 1e6 };
+}
+
+async function channelsRun(host) {
+  const news = await startChannel(host, 'news', '--exclusive --cpus 2');
+  const sport = await startChannel(host, 'sport', '--cpus 1');
+  for (const one of [news, sport]) await assertWithin(host, one);
+  await assertOwnership(host);
+  const { cpus } = await status(host);
+  const cores = expand(news.cpus).map((cpu) => cpus[cpu].core);
+  assert.equal(new Set(cores).size, 1, 'an exclusive channel of 2 CPUs has both threads of one core');
+  assert.ok(!expand(news.cpus).includes(Number(sport.cpus)), 'nobody else is on an exclusive core');
+  return { news_cpus: news.cpus, sport_cpus: sport.cpus };
+}
+
+/** The first AllowedCPUs= of a host switches the cpuset controller on: kernels before 6.2 then forget every affinity. */
+async function daemonReload(host) {
+  const mark = await logMark(host);
+  const channels = await processes(host);
+  const [news] = channels;
+  // Read in one command with the reload, before the daemon's next tick can mend it.
+  const right = await host.sh(`mkdir -p /etc/systemd/system/system.slice.d
+printf '[Slice]\\nAllowedCPUs=0-7\\n' >/etc/systemd/system/system.slice.d/all.conf
+systemctl daemon-reload
+grep -h Cpus_allowed_list /proc/${news.pid}/task/*/status | cut -f2 | sort -u | tr '\\n' ' '`);
+  await host.until('the masks are right again', wholeWithin(channels));
+  for (const one of channels) await assertWithin(host, one);
+  const lines = (await logSince(host, mark)).filter(({ msg }) => /had left their CPUs/.test(msg));
+  for (const { cause, msg } of lines) assert.equal(cause, 'cgroup', msg);
+  return { masks_after_reload: right.trim(), repairs: lines.length, said: lines[0]?.msg ?? '' };
+}
+
+async function cpuOffline(host) {
+  const before = await attached(host, 'sport');
+  const [dead] = expand(before.cpus);
+  const mark = await logMark(host);
+  await host.sh(`echo 0 >/sys/devices/system/cpu/cpu${dead}/online`);
+  await logged(host, mark, /^online CPUs/);
+  const after = await moved(host, 'sport', dead);
+  await assertWithin(host, after);
+  await assertOwnership(host);
+  const extra = await startChannel(host, 'extra', '--cpus 1');
+  assert.ok(!expand(extra.cpus).includes(dead), `CPU ${dead} is offline, yet ${extra.cpus} was handed out`);
+  await host.sh(`systemctl stop extra; echo 1 >/sys/devices/system/cpu/cpu${dead}/online`);
+  const giveUp = Date.now() + 120_000;
+  while (!(await status(host)).cpus[dead].online) assert.ok(Date.now() < giveUp, `CPU ${dead} stays offline`);
+  return { offline: dead, from: before.cpus, to: after.cpus };
+}
+
+async function moved(host, name, dead) {
+  const giveUp = Date.now() + 120_000;
+  for (;;) {
+    const now = await attached(host, name);
+    if (!expand(now.cpus).includes(dead)) return now;
+    assert.ok(Date.now() < giveUp, `${name} is still on CPU ${dead}`);
+  }
+}
+
+async function daemonRestarts(host) {
+  const before = await processes(host);
+  const mark = await logMark(host);
+  await host.sh('systemctl restart corecastd', 600_000);
+  await unchanged(host, before);
+  const adopted = (await logSince(host, mark)).filter(({ msg }) => /adopted on CPUs/.test(msg));
+  assert.equal(adopted.length, NAMES.length, 'each channel is adopted');
+  return { adopted: adopted.length };
+}
+
+async function daemonUpgrade(host) {
+  const before = await processes(host);
+  await host.sh(
+    `cp -a /usr/lib/corecast /opt/next
+sed -i 's/"version": ".*"/"version": "99.0.0"/' /opt/next/package.json
+mount --bind /opt/next /usr/lib/corecast
+systemctl restart corecastd`,
+    600_000,
+  );
+  await unchanged(host, before);
+  assert.equal((await status(host)).version, '99.0.0');
+  return {};
+}
+
+/** A daemon that hangs: systemd notices by WatchdogSec and starts another. */
+async function watchdog(host) {
+  const before = await processes(host);
+  const restarts = Number(await host.sh('systemctl show corecastd -p NRestarts --value'));
+  const pid = await host.sh('systemctl show corecastd -p MainPID --value');
+  const began = Date.now();
+  await host.sh(`kill -STOP ${pid}`);
+  await host.until(
+    'systemd starts another daemon',
+    `[ "$(systemctl show corecastd -p NRestarts --value)" -gt ${restarts} ] && systemctl is-active --quiet corecastd`,
+    400_000,
+  );
+  const seconds = (Date.now() - began) / 1000;
+  const why = await host.sh('journalctl -u corecastd --no-pager | grep -c "Watchdog timeout"');
+  assert.ok(Number(why) >= 1);
+  await unchanged(host, before);
+  return { hang_to_serving_s: seconds };
+}
+
+async function processes(host) {
+  const all = [];
+  for (const name of NAMES) all.push(await attached(host, name));
+  return all;
+}
+
+/** No channel noticed: the same processes on the same CPUs, attached. */
+async function unchanged(host, before) {
+  for (const one of before) {
+    const now = await attached(host, one.name);
+    assert.deepEqual(now, one);
+    await assertWithin(host, now);
+  }
+  await assertOwnership(host);
+}
+
+async function reboot(host) {
+  await processes(host);
+  await host.reboot();
+  return afterBoot(host);
+}
+
+async function powerLoss(host) {
+  await startChannel(host, 'news', '--exclusive --cpus 2');
+  await startChannel(host, 'sport', '--cpus 1');
+  await host.powerCycle();
+  return afterBoot(host);
+}
+
+/** Nothing ran on: each reservation is over, each CPU free, and the log says so. */
+async function afterBoot(host) {
+  await host.until('corecastd is up', 'systemctl is-active --quiet corecastd', 600_000);
+  const { channels, reservedMilli } = await status(host);
+  assert.deepEqual(
+    channels.filter(({ state }) => state === 'ACTIVE' || state === 'PENDING' || state === 'ORPHANED'),
+    [],
+  );
+  assert.equal(reservedMilli, 0);
+  // All three cores that are not housekeeping can be had.
+  const all = await startChannel(host, 'whole', '--exclusive --cpus 6');
+  assert.deepEqual(sorted(expand(all.cpus)), [2, 3, 4, 5, 6, 7]);
+  await host.sh('systemctl stop whole');
+  const said = await host.run(
+    `journalctl -b -u corecastd -o cat --no-pager | grep -o '"reservation [^"]*now RELEASED[^"]*' | head -2`,
+  );
+  return { said: said.output.replaceAll('\n', '; ') };
+}
+
+function wholeWithin(channels) {
+  const checks = channels.map(
+    ({ pid, cpus }) =>
+      `for list in $(grep -h Cpus_allowed_list /proc/${pid}/task/*/status | cut -f2); do [ "$list" = "${cpus}" ] || { echo ${pid} on $list; exit 7; }; done`,
+  );
+  return checks.join('; ');
+}
+
+export const SCENARIOS = [
+  { name: 'the unit starts and serves', run: unitStarts },
+  { name: 'two channels run where they were promised', run: channelsRun },
+  { name: 'daemon-reload: masks are put right', run: daemonReload },
+  { name: 'a CPU goes offline and comes back', run: cpuOffline },
+  { name: 'the daemon restarts', run: daemonRestarts },
+  { name: 'the daemon is upgraded', run: daemonUpgrade },
+  { name: 'the watchdog ends a daemon that hangs', run: watchdog },
+  { name: 'reboot with reservations', run: reboot },
+  { name: 'power loss with reservations', run: powerLoss },
+];
