@@ -1,6 +1,8 @@
 /**
  * The reservation system in a simulated world of faults and kills (test/simulation/reservation), seed after seed: how
- * many seeds, how many of them broke a promise, how long it took. A seed that did is printed with what to type to see it.
+ * many seeds, how many of them broke a promise, how long it took. A seed that did is run again at once, on the same
+ * sources, and printed with the end of what happened in it; one that does not break the promise again is a fault of the
+ * simulator, and said to be. `sources` names what was run: other sources make another run of the same seed.
  *
  *   npm run -s bench -- crash [--seeds 100000] [--seed-from 1] [--workers 2] [--json]
  *   npm run -s bench -- crash --replay SEED
@@ -14,15 +16,17 @@ import { buildSimulator } from './crash/build.mjs';
 const PORTION = 1_000;
 /** A defect shows in many seeds; that many are enough to look at. */
 const MOST_FAILURES = 20;
+/** Of what happened before a promise was broken. */
+const LAST_LINES = 25;
 
 export async function run(options = {}) {
   const built = buildSimulator();
   const directory = mkdtempSync(join(tmpdir(), 'corecast-crash-'));
   try {
     if (options.replay !== undefined) {
-      return await replay(built.module, directory, whole(options.replay, 'replay'));
+      return await replay(built, directory, whole(options.replay, 'replay'));
     }
-    return await search(built.module, directory, {
+    return await search(built, directory, {
       from: whole(options['seed-from'] ?? 1, 'seed-from'),
       seeds: whole(options.seeds ?? 100_000, 'seeds'),
       workers: whole(options.workers ?? 2, 'workers'),
@@ -33,7 +37,7 @@ export async function run(options = {}) {
   }
 }
 
-async function search(module, directory, { from, seeds, workers }) {
+async function search({ module, sources }, directory, { from, seeds, workers }) {
   const began = performance.now();
   const failures = [];
   let next = from;
@@ -61,14 +65,26 @@ async function search(module, directory, { from, seeds, workers }) {
   await Promise.all(Array.from({ length: workers }, work));
   failures.sort((a, b) => a.seed - b.seed);
   if (failures.length > 0) process.exitCode = 1;
-  for (const { seed, violations } of failures) {
-    console.log(`seed ${seed}: ${violations[0]}\n  npm run -s bench -- crash --replay ${seed}`);
-  }
   const seconds = (performance.now() - began) / 1_000;
+  for (const failure of failures) await tell(failure, { module, sources, directory });
   return { figures: { seeds: done, violations: failures.length, seconds, seeds_per_second: done / seconds } };
 }
 
-async function replay(module, directory, seed) {
+async function tell({ seed, violations }, { module, sources, directory }) {
+  console.log(`seed ${seed}, sources ${sources}: ${violations[0]}`);
+  const { runSeed } = await import(module);
+  const lines = [];
+  const again = await runSeed(seed, { directory, say: (line) => lines.push(line) });
+  if (again.violations[0] !== violations[0]) {
+    const now = again.violations[0] ?? 'no promise broken';
+    console.log(`  run again: ${now}. What a seed does must be the same each time: a fault of the simulator`);
+  }
+  for (const line of lines.slice(-LAST_LINES)) console.log(`  ${line}`);
+  console.log(`  all of it: npm run -s bench -- crash --replay ${seed}`);
+}
+
+async function replay({ module, sources }, directory, seed) {
+  console.log(`seed ${seed}, sources ${sources}`);
   const { runSeed } = await import(module);
   const began = performance.now();
   const { violations } = await runSeed(seed, { directory, say: (line) => console.log(line) });

@@ -1,6 +1,10 @@
-/** Compiles the simulator (test/simulation/reservation) and the sources it runs to plain JavaScript, below build/. */
+/**
+ * Compiles the simulator (test/simulation/reservation) and the sources it runs to plain JavaScript, below build/.
+ * `sources` names them: what a seed does is the same again for the same sources only.
+ */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -24,6 +28,14 @@ export function buildSimulator() {
   });
   return {
     module: join(out, 'js', `${entry}.js`),
+    sources: digestOf(join(out, 'js')),
     remove: () => rmSync(out, { recursive: true, force: true }),
   };
+}
+
+function digestOf(directory) {
+  const hash = createHash('sha256');
+  const files = readdirSync(directory, { recursive: true }).filter((file) => file.endsWith('.js'));
+  for (const file of files.sort()) hash.update(file).update(readFileSync(join(directory, file)));
+  return hash.digest('hex').slice(0, 12);
 }
