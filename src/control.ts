@@ -11,6 +11,7 @@ import { CorecastError } from './lib/errors.js';
 import type { Inventory } from './monitor/inventory.js';
 import type { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
+import type { Pinning } from './pinning/pinning.js';
 import type { Reservations } from './reservation/reservations.js';
 import type {
   CalibrationView,
@@ -30,6 +31,7 @@ export interface ControlParts {
   readonly version: string;
   inventory(): Pick<Inventory, 'hostname' | 'cpuModel'>;
   readonly reservations: Reservations;
+  readonly pinning: Pick<Pinning, 'backend'>;
   readonly channels: Channels;
   readonly recorder: Recorder;
   readonly monitor: Monitor;
@@ -78,7 +80,7 @@ export function createControl(parts: ControlParts): Control {
       const began = parts.clock.monotonicMs();
       const reserved = await reservations.reserve(call, peer, signal);
       if (call.waitMs === 0) parts.onReserved((parts.clock.monotonicMs() - began) / 1000);
-      return reserved;
+      return { ...reserved, ownCpuset: parts.pinning.backend().kind === 'cgroup' };
     },
     attach: (call, peer) => reservations.attach(call, peer),
     openSession: (id, token, peer, send) => openSession(parts, id, token, peer, send),
@@ -192,6 +194,7 @@ async function hostView(parts: ControlParts): Promise<HostView> {
     admissionClosedReason: parts.closedReason(),
     ingress: parts.ingress.current(),
     calibration: calibrationView(parts.forecaster),
+    pinning: parts.pinning.backend(),
   };
 }
 

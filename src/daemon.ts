@@ -29,7 +29,7 @@ import { createMonitor, type MonitorPace } from './monitor/monitor.js';
 import { cpuSecondsOf } from './monitor/process-cpu.js';
 import { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
-import { createPinning } from './pinning/affinity.js';
+import { createHostPinning } from './pinning/backend.js';
 import { createSignals } from './pinning/signals.js';
 import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
@@ -142,7 +142,15 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
 
     // Reservations
     let overload = '';
-    const pinning = createPinning({ addon });
+    const pinning = createHostPinning({
+      addon,
+      backend: config.pinning.backend,
+      procRoot: PROC,
+      sysRoot: SYS,
+      onWithout: ({ pid }, why) =>
+        log.warn({ part: 'pinning', pid }, `a channel has no cpuset of its own: ${why}`),
+    });
+    log.info({ part: 'pinning', backend: pinning.backend().kind }, pinning.backend().reason);
     const commonError = new CommonError();
     const reservations = createReservations({
       ledger,
@@ -285,6 +293,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       version,
       inventory: () => inventory,
       reservations,
+      pinning,
       channels,
       recorder,
       monitor,

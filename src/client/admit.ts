@@ -30,6 +30,8 @@ export type Admission =
       readonly client: CorecastClient;
       readonly reservation: Reservation__Output;
       readonly decision: Decision__Output | null;
+      /** The daemon would hold the channel by a cgroup of its own. */
+      readonly ownCpuset: boolean;
     }
   | { readonly kind: 'unpinned'; readonly why: string };
 
@@ -45,7 +47,7 @@ export async function admit(connecting: Promise<CorecastClient>, request: AdmitR
     return withoutAnswer(error, request);
   }
   try {
-    const { reservation, decision } = await client.reserve({
+    const { reservation, decision, ownCpuset } = await client.reserve({
       signature: signatureMessage(request.signature),
       name: request.name.slice(0, 200),
       channelClass: channelClassMessage(request.channelClass),
@@ -58,7 +60,7 @@ export async function admit(connecting: Promise<CorecastClient>, request: AdmitR
     });
     if (reservation === null)
       throw new CorecastError('INTERNAL', 'the daemon answered without a reservation');
-    return { kind: 'reserved', client, reservation, decision };
+    return { kind: 'reserved', client, reservation, decision, ownCpuset };
   } catch (error) {
     client.close();
     if (isRefusal(error)) return refused(error, request);

@@ -2,7 +2,6 @@ import type { Signature, VideoInput } from '../forecast/signature.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { type Cpuset, cpuset } from '../lib/cpuset.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
-import { hostAddon } from '../lib/native.js';
 import type { ChannelClass } from '../reservation/reservation.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { UsageSummary__Output } from '../rpc/generated/corecast/v1/UsageSummary.js';
@@ -17,6 +16,7 @@ import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js'
 import type { Lease } from './holder.js';
 import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
 import type { PlannedOutput } from './outputs.js';
+import { placeProcess } from './place-process.js';
 import { parseRung } from './rungs.js';
 import { shellWords } from './shell-words.js';
 import { SignalRelay } from './signals.js';
@@ -130,7 +130,12 @@ export async function run(
     if (options.exec) return lightRun(command, planned, rungs.length, admission, options);
     return runUnpinned(command, summary, startedMs, clock);
   }
-  moveTo(admission.reservation, note);
+  const leave = placeProcess({
+    cpus: cpusOf(admission.reservation),
+    ownCpuset: admission.ownCpuset,
+    socket: options.socket,
+    note,
+  });
   if (options.exec) return lightRun(command, planned, rungs.length, admission, options);
   return runReserved(
     command,
@@ -140,7 +145,7 @@ export async function run(
     { ...summary, note, socket: options.socket },
     startedMs,
     clock,
-  );
+  ).finally(leave);
 }
 
 type Summary = Pick<
@@ -227,16 +232,6 @@ async function runReserved(
       beforeStartMs,
     },
   };
-}
-
-/** Before FFmpeg starts: it inherits the mask, and encoders that size themselves by it see it. */
-function moveTo(reservation: Reservation__Output, note: (text: string) => void): void {
-  const cpus = cpusOf(reservation);
-  try {
-    hostAddon().setProcessAffinity(process.pid, cpus);
-  } catch (error) {
-    note(`could not move to CPUs ${cpus.join(',')} (${messageOf(error)}); the daemon will pin FFmpeg`);
-  }
 }
 
 function cpusOf(reservation: Reservation__Output): Cpuset {

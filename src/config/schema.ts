@@ -69,6 +69,12 @@ export const configSchema = z.strictObject({
       migrations: z.number().int().min(0).max(64).default(4),
     })
     .prefault({}),
+  pinning: z
+    .strictObject({
+      /** How channels are held on their CPUs: by a cgroup cpuset of their own where it can be had ("auto"; "cgroup" warns where not), or never. */
+      backend: z.enum(['auto', 'affinity', 'cgroup']).default('auto'),
+    })
+    .prefault({}),
   leases: z
     .strictObject({
       start_timeout_ms: z.number().int().min(100).max(600_000).default(10_000),

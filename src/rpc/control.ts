@@ -15,7 +15,7 @@ import type {
 import type { Run } from '../history/records.js';
 import type { Progress } from '../lib/ffmpeg-progress.js';
 import type { HostSample } from '../monitor/sample.js';
-import type { PinResult } from '../pinning/pinning.js';
+import type { PinningBackend, PinResult } from '../pinning/pinning.js';
 import type { ChannelClass, ProcessRef, Reservation } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
 
@@ -118,6 +118,7 @@ export interface HostView {
   readonly admissionClosedReason: string;
   readonly ingress: readonly IngressReport[];
   readonly calibration: CalibrationView;
+  readonly pinning: PinningBackend;
 }
 
 /** How well forecasts kept their word lately. */
@@ -199,7 +200,7 @@ export interface Control {
     call: ReserveCall,
     peer: Peer,
     signal: AbortSignal,
-  ): Promise<{ reservation: Reservation; decision: Decision }>;
+  ): Promise<{ reservation: Reservation; decision: Decision; ownCpuset: boolean }>;
   /** `pid` is already translated to the daemon's namespace. startTicks 0: read by the daemon. */
   attach(
     call: {

@@ -168,6 +168,7 @@ export function toHost(
     admissionClosedReason: view.admissionClosedReason,
     ingress: [...view.ingress],
     calibration: { ...view.calibration, alarms: [...view.calibration.alarms] },
+    pinning: { backend: view.pinning.kind, reason: view.pinning.reason },
   };
 }
 

@@ -28,8 +28,8 @@ export function reservationService(
     Reserve: unary(scope, async (message, { peer, signal }) => {
       const call = reserveRequest(message);
       if (signal.aborted) throw new CorecastError('CANCELLED', 'the caller went away before the reservation');
-      const { reservation, decision } = await control.reserve(call, peer, signal);
-      return { reservation: toReservation(reservation), decision: toDecision(decision) };
+      const { reservation, decision, ownCpuset } = await control.reserve(call, peer, signal);
+      return { reservation: toReservation(reservation), decision: toDecision(decision), ownCpuset };
     }),
     Attach: unary(scope, async (message, { peer }) => {
       const call = attachRequest(message);

@@ -82,7 +82,7 @@ export class MemoryControl implements Control {
       reason: 'reserved',
     };
     this.change(reservation, 'reserved');
-    return { reservation, decision };
+    return { reservation, decision, ownCpuset: false };
   }
 
   async attach(call: Parameters<Control['attach']>[0], peer: Peer) {
@@ -194,6 +194,7 @@ export class MemoryControl implements Control {
         distance: new Map(),
       },
       reservedMilli: new Map([[1, 400]]),
+      pinning: { kind: 'affinity', reason: 'a test host' },
       sample: undefined,
       forecast: undefined,
       admissionClosedReason: this.admissionClosedReason,
