@@ -120,24 +120,17 @@ export class WaitingRoom {
     if (!this.#stopped && this.#queue.size + this.#paused.size > 0) this.#pump.run();
   }
 
-  /** Those who wait are told. What cannot be written now expires at the next start. */
+  /** Those who wait are told; who is being admitted right now is. What cannot be written now expires at the next start. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#deadlines.clearAll();
-    await Promise.all(
-      [...this.#queue].map(async (waiting) => {
-        this.#leave(waiting, new CorecastError('CANCELLED', 'the daemon stops; ask again'));
-        await this.#book
-          .lock(waiting.id, async () => {
-            await this.#book.step(
-              waiting.id,
-              { step: 'expire' },
-              { reason: 'the daemon stops', event: 'expired' },
-            );
-          })
-          .catch(() => {});
-      }),
-    );
+    const change = { reason: 'the daemon stops', event: 'expired' };
+    const end = async (waiting: WaitingCall) => {
+      if (!this.#leave(waiting, new CorecastError('CANCELLED', 'the daemon stops; ask again'))) return;
+      await this.#book.step(waiting.id, { step: 'expire' }, change);
+    };
+    const all = [...this.#queue].map((waiting) => this.#book.lock(waiting.id, () => end(waiting)));
+    await Promise.allSettled(all);
   }
 
   async #enter(waiting: WaitingCall, peer: Peer, signal: AbortSignal): Promise<void> {

@@ -1,45 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { CorecastError } from '../../src/lib/errors.js';
 import { hostAddon } from '../../src/lib/native.js';
-import { type LedgerStore, levelStore } from '../../src/reservation/ledger-store.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
+import { Gate } from '../support/gate.js';
 import { eventually } from '../support/manual-time.js';
 import { call, FOREVER, ME, realHost, sleeper, type World, world } from '../support/reservation-world.js';
-
-/** A real LevelDB whose writes wait, or fail, when told to. */
-class Gate {
-  #open = Promise.resolve();
-  #release = () => {};
-  waiting = 0;
-  fails = false;
-
-  close(): void {
-    this.#open = new Promise((resolve) => {
-      this.#release = resolve;
-    });
-  }
-
-  open(): void {
-    this.#release();
-  }
-
-  store = (directory: string): LedgerStore => {
-    const store = levelStore(directory);
-    return {
-      open: () => store.open(),
-      close: () => store.close(),
-      get: (key) => store.get(key),
-      iterator: () => store.iterator(),
-      batch: async (operations, options) => {
-        this.waiting++;
-        await this.#open;
-        this.waiting--;
-        if (this.fails) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
-        await store.batch(operations, options);
-      },
-    };
-  };
-}
 
 async function running(made: World) {
   const { reservation } = await made.reservations.reserve(call(300, { cpuCount: 1 }), ME, FOREVER);
