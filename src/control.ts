@@ -6,12 +6,14 @@ import type { HostForecaster } from './forecast/forecaster.js';
 import type { Signature } from './forecast/signature.js';
 import type { History, HistoryUpkeep, SeriesQuery } from './history/history.js';
 import type { Run } from './history/records.js';
+import { gapPoint } from './history/series.js';
 import type { Clock } from './lib/clock.js';
 import { CorecastError } from './lib/errors.js';
 import type { Inventory } from './monitor/inventory.js';
 import type { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import type { Pinning } from './pinning/pinning.js';
+import type { Reservation } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
 import type {
   CalibrationView,
@@ -46,6 +48,7 @@ export interface ControlParts {
   /** A calibration measurement that the history has now. */
   onRun(run: Run): void;
   onReserved(seconds: number): void;
+  onRungFailed(id: string, rung: number): void;
   readonly learning: Learning;
 }
 
@@ -161,21 +164,34 @@ export function createControl(parts: ControlParts): Control {
 }
 
 function openSession(
-  { reservations, recorder }: ControlParts,
+  parts: ControlParts,
   id: string,
   token: number,
   peer: Peer,
   send: (directive: Directive) => void,
 ): SessionHandle {
+  const { reservations, recorder } = parts;
   const session = reservations.openSession(id, token, peer, send);
   return {
     async heartbeat(message) {
       const answer = await session.heartbeat(message);
       if (message.progress !== undefined) recorder.progress(id, message.progress);
+      if (message.gapMs !== undefined) tellGap(parts, answer.reservation, message.rung, message.gapMs);
+      if (message.failedRung !== undefined) {
+        parts.onRungFailed(id, message.failedRung);
+        const reason = `the encoder does not start at rung ${message.failedRung}`;
+        await reservations.setRung(id, message.rung, reason);
+      }
       return answer;
     },
     closed: () => session.closed(),
   };
+}
+
+function tellGap(parts: ControlParts, reservation: Reservation, rung: number, gapMs: number): void {
+  parts.history.append([gapPoint(reservation.id, parts.clock.nowMs(), gapMs)]);
+  const reason = `restarted at rung ${rung}: ${gapMs} ms without output`;
+  parts.reservations.announce(reservation, 'gap', reason);
 }
 
 async function hostView(parts: ControlParts): Promise<HostView> {

@@ -307,6 +307,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       closedReason: () => overload,
       onRun: learn,
       onReserved: (seconds) => metrics.reserved(seconds),
+      onRungFailed: (id, rung) => adjuster.rungFailed(id, rung),
     });
 
     // Start, in the order of the loop; serve last

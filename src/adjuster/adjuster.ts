@@ -34,6 +34,10 @@ export interface AdjusterDeps {
 }
 
 interface Watch {
+  /** When a rung may be tried again, monotonic milliseconds. */
+  readonly unhelpfulUntilMs: Map<number, number>;
+  /** The rung that it was brought down to last, and what it would have needed then to keep real time, cores. */
+  degraded: { readonly rung: number; readonly fromCores: number } | undefined;
   deviatingSinceMs: number | undefined;
   calmSinceMs: number | undefined;
   changedAtMs: number;
@@ -46,6 +50,10 @@ interface Watch {
 
 /** A host at rest need not be put in order in a hurry. */
 const CLOSE_EVERY_MS = 5_000;
+/** A rung must save so much of the demand to have helped. */
+const LEAST_SAVING = 0.1;
+/** One that did not is left out for so long. */
+const UNHELPFUL_MS = 1_800_000;
 const EVENTS = { grow: 'grown', move: 'moved', shrink: 'shrunk' } as const;
 /** Of the newest tick in the running mean of a rung's demand: the burst at an encoder's start is soon forgotten. */
 const DEMAND_WEIGHT = 0.1;
@@ -62,6 +70,11 @@ export class Adjuster {
 
   constructor(deps: AdjusterDeps) {
     this.#deps = deps;
+  }
+
+  /** The encoder does not start at this rung: it is not asked for again. */
+  rungFailed(id: string, rung: number): void {
+    this.#watches.get(id)?.unhelpfulUntilMs.set(rung, Number.POSITIVE_INFINITY);
   }
 
   /** What a running channel was seen to use since it started or last changed its rung. */
@@ -174,6 +187,7 @@ export class Adjuster {
       const sent = this.#deps.direct(id, { kind: 'set_rung', rung: next.rung, reason: next.reason });
       if (!sent) throw new Error('no session: the holder cannot change its rung');
       await this.#deps.setRung(id, next.rung, next.reason);
+      if (next.action === 'degrade') this.#judgeRung(reservation, next.rung, usage);
       const watch = this.#watches.get(id);
       if (watch !== undefined) watch.seen = new SeenUse();
       return;
@@ -197,6 +211,18 @@ export class Adjuster {
     );
   }
 
+  /** A channel that goes further down says what the rung before has saved. */
+  #judgeRung({ id, rung }: Reservation, next: number, usage: ChannelUsage): void {
+    const watch = this.#watches.get(id);
+    if (watch === undefined) return;
+    const cores = demandOf(usage);
+    const { degraded } = watch;
+    if (degraded?.rung === rung && cores > degraded.fromCores * (1 - LEAST_SAVING)) {
+      watch.unhelpfulUntilMs.set(rung, this.#deps.clock.monotonicMs() + UNHELPFUL_MS);
+    }
+    watch.degraded = { rung: next, fromCores: cores };
+  }
+
   #watchOf(reservation: Reservation, now: number): Watch {
     let watch = this.#watches.get(reservation.id);
     if (watch === undefined) {
@@ -207,6 +233,8 @@ export class Adjuster {
         changedAtMs: now,
         admittedMilli: reservation.cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0),
         demandByRung: [],
+        unhelpfulUntilMs: new Map(),
+        degraded: undefined,
         busy: false,
         seen: new SeenUse(),
         lookedMs: now,
@@ -230,6 +258,7 @@ export class Adjuster {
       live: reservation.channelClass === 'live',
       rung: reservation.rung,
       ladderRungs: reservation.ladderRungs,
+      unhelpful: [...watch.unhelpfulUntilMs].filter(([, untilMs]) => now < untilMs).map(([rung]) => rung),
       usageCores: usage.usageCores,
       speed: usage.speed ?? 1,
       lagSeconds: usage.lagSeconds ?? 0,

@@ -11,6 +11,8 @@ export interface ChannelView {
   readonly live: boolean;
   readonly rung: number;
   readonly ladderRungs: number;
+  /** Rungs that did not help when they were tried last, or that the encoder does not start at. */
+  readonly unhelpful?: readonly number[];
   /** Cores it used over the last steps. */
   readonly usageCores: number;
   /** Media seconds per wall second; 1 when unknown. */
@@ -130,10 +132,11 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
     }
   }
   if (!channel.live || !isLate(channel)) return { action: 'none' };
-  if (channel.rung < channel.ladderRungs) {
+  const rung = cheaperRung(channel);
+  if (rung !== undefined) {
     return {
       action: 'degrade',
-      rung: channel.rung + 1,
+      rung,
       reason: `${deviation}; no CPUs for ${needMilli} thousandths`,
     };
   }
@@ -159,7 +162,8 @@ function among(
 
 function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
   if (channel.rung > 0) {
-    const demand = channel.demandByRung[channel.rung - 1] ?? channel.forecastQ90Cores;
+    const rung = betterRung(channel);
+    const demand = channel.demandByRung[rung] ?? channel.forecastQ90Cores;
     // The ledger knows only who reserved; a neighbour that did not would push the channel down again.
     if (demand - channel.usageCores > channel.idleCores) return { action: 'none' };
     const needMilli = Math.max(Math.ceil((demand / (1 - limits.headroom)) * 1000), milliOf(channel.reserved));
@@ -167,7 +171,7 @@ function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan 
     if (cpus === undefined) return { action: 'none' };
     return {
       action: 'restore',
-      rung: channel.rung - 1,
+      rung,
       cpus,
       reason: `room for ${needMilli} thousandths returned`,
     };
@@ -187,6 +191,18 @@ function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan 
     cpus,
     reason: `uses ${channel.usageCores.toFixed(2)} cores of ${reservedMilli} thousandths`,
   };
+}
+
+function cheaperRung({ rung, ladderRungs, unhelpful = [] }: ChannelView): number | undefined {
+  for (let next = rung + 1; next <= ladderRungs; next++) if (!unhelpful.includes(next)) return next;
+  return undefined;
+}
+
+/** Full quality is always worth a try. */
+function betterRung({ rung, unhelpful = [] }: ChannelView): number {
+  let next = rung - 1;
+  while (next > 0 && unhelpful.includes(next)) next--;
+  return next;
 }
 
 function isLate(channel: ChannelView): boolean {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.js';
 import { type Cpuset, parseCpuset } from '../lib/cpuset.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
@@ -7,20 +8,22 @@ import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js'
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { CorecastClient } from './connect.js';
+import { closePlaylists, continuationOf, withOpenPlaylists } from './continuity.js';
+import { DashPresentation } from './dash-presentation.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { svtAv1Major } from './ffmpeg-build.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { Holder, type Lease } from './holder.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
-import { atRung, type Restart } from './rungs.js';
+import { atRung, FULL_QUALITY, type Restart, type Rung } from './rungs.js';
 import { SignalRelay } from './signals.js';
 import { encoderCpus, withThreadOptions } from './thread-options.js';
 
 export interface ChannelRunOptions {
   readonly command: FfmpegCommand;
   readonly planned: readonly PlannedOutput[];
-  /** Output options of each cheaper rung. */
-  readonly rungs: readonly (readonly string[])[];
+  /** Cheaper ones, the dearest first. */
+  readonly rungs: readonly Rung[];
   readonly cpus: Cpuset;
   readonly client: CorecastClient;
   readonly reservation: Reservation__Output;
@@ -34,14 +37,19 @@ export interface ChannelRunOptions {
 export interface RungChange {
   readonly rung: number;
   readonly reason: string;
-  /** From the end of the old FFmpeg to the first frame of the new one; 0 until that came. */
+  /** From the moment that the old FFmpeg is asked to end to the first frame of the new one; 0 until that came. */
   gapMs: number;
 }
 
 /** How long a polite end may take before FFmpeg is killed. */
 const STOP_MS = 10_000;
+/** To make way for another rung: what it still holds is worth less than the time that nothing comes in. */
+const MAKE_WAY_MS = 4_000;
 /** A new FFmpeg that fails within this time, before its first frame, shows a rung that does not work. */
 const FAILED_START_MS = 5_000;
+/** Starts of one rung; a receiver may take a moment to let go of the old connection. */
+const MOST_STARTS = 3;
+const START_AGAIN_MS = 500;
 
 /** One channel on its reserved CPUs: its FFmpeg, replaced at each change of rung, and the session that holds its lease. */
 export class ChannelRun {
@@ -59,6 +67,15 @@ export class ChannelRun {
   /** Under way until its FFmpeg has shown a frame or outlived its trial. */
   #changing: RungChange | undefined;
   #done: Restart = { mediaSeconds: 0, frames: 0, part: 1 };
+  /** The user's command; its playlists are left open where FFmpeg may be replaced. */
+  readonly #command: FfmpegCommand;
+  readonly #presentations: readonly DashPresentation[];
+  #starts = 0;
+  #stopAskedMs = 0;
+  /** Rungs that FFmpeg does not start at. */
+  readonly #broken = new Set<number>();
+  /** For the daemon, with the next heartbeat. */
+  #news: { gapMs?: number; failedRung?: number } = {};
   #launchedMs = 0;
   #holder: Holder | undefined;
   #relay: SignalRelay | undefined;
@@ -70,6 +87,9 @@ export class ChannelRun {
     this.#options = options;
     this.cpus = options.cpus;
     this.lease = { reservationId: options.reservation.id, token: options.reservation.token };
+    const ladder = options.rungs.length > 0;
+    this.#command = ladder ? withOpenPlaylists(options.command) : options.command;
+    this.#presentations = ladder ? DashPresentation.of(options.command) : [];
   }
 
   /** Starts FFmpeg at full quality. Throws what FfmpegProcess.start throws. */
@@ -94,6 +114,11 @@ export class ChannelRun {
         process: this.#process.running ? { pid: this.#process.pid, startTicks: this.#startTicks } : undefined,
         progress: this.#process.progress,
       }),
+      news: () => {
+        const news = this.#news;
+        this.#news = {};
+        return news;
+      },
     });
   }
 
@@ -108,12 +133,25 @@ export class ChannelRun {
           ? undefined
           : await Promise.race([this.#process.ended, woken]);
       if (ending !== undefined) {
-        if (this.#brokenRung(ending)) continue;
-        return ending;
+        if (await this.#startsAgain(ending)) continue;
+        return this.#end(ending);
       }
       const last = await this.#changeRung();
-      if (last !== undefined) return last;
+      if (last !== undefined) return this.#end(last);
     }
+  }
+
+  /** An FFmpeg that was killed left its outputs as they are, and so does this. */
+  #end(ending: Ending): Ending {
+    const { command, rungs, note } = this.#options;
+    if (rungs.length === 0 || ending.code === undefined) return ending;
+    try {
+      closePlaylists(command);
+      for (const presentation of this.#presentations) presentation.close();
+    } catch (error) {
+      note(`the end of a playlist could not be written: ${messageOf(error)}`);
+    }
+    return ending;
   }
 
   async close(): Promise<void> {
@@ -123,9 +161,9 @@ export class ChannelRun {
 
   async #launch(): Promise<void> {
     const { command, rungs, clock, reservation, decision } = this.#options;
-    const rung = this.#rung === 0 ? [] : rungs[this.#rung - 1]!;
+    const rung = this.#rung === 0 ? FULL_QUALITY : rungs[this.#rung - 1]!;
     const restart = this.#done.part > 1 ? this.#done : undefined;
-    const now = parseFfmpegCommand(atRung(command, rung, restart));
+    const now = parseFfmpegCommand(atRung(this.#command, rung, restart));
     const planned = this.#planned(now);
     const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
       ? await svtAv1Major(command.program)
@@ -134,13 +172,15 @@ export class ChannelRun {
     const { args, added } = withThreadOptions(now, planned, { cpuCount, svtAv1Major: svt });
     this.threadOptions = added;
     const change = this.#changing;
-    const stoppedMs = clock.monotonicMs();
     this.#process = await FfmpegProcess.start(now, args, clock, (progress, last) => {
       // The heartbeat is up to two seconds behind; what the channel came to in the end must not be lost.
       if (last) void this.#holder?.beat();
       if (change === undefined || progress.frame === 0) return;
+      if (change.gapMs > 0) return;
+      change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - this.#stopAskedMs));
+      this.#news = { ...this.#news, gapMs: change.gapMs };
       this.#changed(change);
-      if (change.gapMs === 0) change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - stoppedMs));
+      void this.#holder?.beat();
     });
     this.#launchedMs = clock.monotonicMs();
     this.#startTicks = startTicks(this.#process.pid);
@@ -168,6 +208,7 @@ export class ChannelRun {
         token,
         process,
         idempotencyKey,
+        restarting: this.#changing !== undefined,
       });
       this.lease.token = reservation?.token ?? token;
       this.threadsRepaired += repaired;
@@ -185,7 +226,9 @@ export class ChannelRun {
     const { note, rungs } = this.#options;
     const because = directive.reason === '' ? '' : `: ${directive.reason}`;
     if (directive.kind === 'setRung' && directive.setRung !== undefined) {
-      const rung = Math.min(directive.setRung, rungs.length);
+      let rung = Math.min(directive.setRung, rungs.length);
+      while (this.#broken.has(rung) && rung < rungs.length) rung++;
+      if (this.#broken.has(rung)) return;
       this.#wanted = rung === this.#rung ? undefined : { rung, reason: directive.reason };
       if (this.#wanted !== undefined) this.#wake();
     } else if (directive.kind === 'cpus' && directive.cpus !== undefined) {
@@ -211,25 +254,32 @@ export class ChannelRun {
     const change = { ...wanted, gapMs: 0 };
     this.#changing = change;
     await this.#holder?.announce();
-    const ending = await this.#process.stop(STOP_MS);
+    for (const presentation of this.#presentations) presentation.ending();
+    // A start that is tried again goes on from the same moment.
+    if (this.#starts === 0) this.#stopAskedMs = clock.monotonicMs();
+    const ending = await this.#process.stop(MAKE_WAY_MS);
     // It may have come to its own end, or been told to end, while it was asked to make way.
     if (this.#stopping || ending.code === 0) return ending;
     this.#addDone(clock.monotonicMs());
     this.#rung = wanted.rung;
     this.rungChanges.push(change);
-    const what =
-      wanted.rung === 0 ? 'full quality' : `rung ${wanted.rung} (${rungs[wanted.rung - 1]!.join(' ')})`;
+    for (const presentation of this.#presentations) presentation.ended(this.#done.part);
+    const { text } = wanted.rung === 0 ? FULL_QUALITY : rungs[wanted.rung - 1]!;
+    const what = wanted.rung === 0 ? text : `rung ${wanted.rung} (${text})`;
     note(`restarting FFmpeg at ${what} from ${this.#done.mediaSeconds.toFixed(1)} s: ${wanted.reason}`);
+    this.#starts++;
     await this.#launch();
     await this.#attach(client);
-    // Until its first frame the new one is on trial, and its end would not be the channel's: see #brokenRung.
+    // Until its first frame the new one is on trial, and its end would not be the channel's: see #startsAgain.
     setTimeout(() => this.#changed(change), FAILED_START_MS).unref();
     return undefined;
   }
 
   /** Not when the next change has begun meanwhile: that one's end of FFmpeg has been announced. */
   #changed(change: RungChange): void {
-    if (this.#changing === change) this.#changing = undefined;
+    if (this.#changing !== change) return;
+    this.#changing = undefined;
+    this.#starts = 0;
   }
 
   #addDone(nowMs: number): void {
@@ -243,12 +293,25 @@ export class ChannelRun {
     };
   }
 
-  /** A rung whose options FFmpeg rejects is given up for full quality, once; the channel matters more than the rung. */
-  #brokenRung(ending: Ending): boolean {
+  /**
+   * Whether an FFmpeg that ended before its first frame is followed by another. Where something is opened again it is
+   * tried again; a rung whose options FFmpeg rejects is given up for full quality: the channel matters more than the rung.
+   */
+  async #startsAgain(ending: Ending): Promise<boolean> {
     const quick = this.#options.clock.monotonicMs() - this.#launchedMs < FAILED_START_MS;
     const failed = ending.code !== 0 && (this.#process.progress?.frame ?? 0) === 0;
-    if (this.#rung === 0 || !quick || !failed || this.#stopping) return false;
+    if (this.#starts === 0 || !quick || !failed || this.#stopping) return false;
+    const reopens = this.#command.outputs.some((output) => continuationOf(output) === 'reopened');
+    if ((reopens || this.#rung === 0) && this.#starts < MOST_STARTS) {
+      await sleep(START_AGAIN_MS);
+      this.#wanted = { rung: this.#rung, reason: 'it did not start' };
+      return !this.#stopping;
+    }
+    if (this.#rung === 0) return false;
     this.#options.note(`FFmpeg does not start at rung ${this.#rung}; back to full quality`);
+    this.#broken.add(this.#rung);
+    this.#news = { ...this.#news, failedRung: this.#rung };
+    this.#starts = 0;
     this.#wanted = { rung: 0, reason: `rung ${this.#rung} does not start` };
     return true;
   }

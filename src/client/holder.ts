@@ -26,6 +26,8 @@ export interface HolderOptions {
   readonly connect: () => Promise<CorecastClient>;
   readonly clock: Clock;
   readonly state: () => HeldState;
+  /** What the daemon has not been told yet; asked once for each message. */
+  readonly news: () => { readonly gapMs?: number; readonly failedRung?: number };
   readonly onDirective: (directive: Directive__Output) => void;
   /** For the operator. */
   readonly note: (text: string) => void;
@@ -73,7 +75,7 @@ export class Holder {
     const session = this.#session;
     if (session === undefined) return;
     this.#sent++;
-    const { lease, state } = this.#options;
+    const { lease, state, news } = this.#options;
     const { reservationId, token } = lease;
     const { rung, restarting, process, progress } = state();
     const announce = !this.#announced && process !== undefined;
@@ -85,6 +87,7 @@ export class Holder {
       restarting,
       ...(progress === undefined ? {} : { progress }),
       ...(announce ? { process } : {}),
+      ...news(),
     });
   }
 

@@ -1,7 +1,7 @@
 import type { Signature, VideoInput } from '../forecast/signature.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { type Cpuset, cpuset } from '../lib/cpuset.js';
-import { isCorecastError, messageOf } from '../lib/errors.js';
+import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
 import type { ChannelClass } from '../reservation/reservation.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { UsageSummary__Output } from '../rpc/generated/corecast/v1/UsageSummary.js';
@@ -17,7 +17,7 @@ import type { Lease } from './holder.js';
 import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
 import type { PlannedOutput } from './outputs.js';
 import { placeProcess } from './place-process.js';
-import { parseRung } from './rungs.js';
+import { parseRung, type Rung } from './rungs.js';
 import { shellWords } from './shell-words.js';
 import { SignalRelay } from './signals.js';
 import { type CommandSignature, commandSignature } from './signature.js';
@@ -32,7 +32,7 @@ export interface RunOptions {
   readonly exclusive: boolean;
   /** 0 lets the forecast choose. */
   readonly cpuCount: number;
-  /** Rungs of the degrade ladder, each a string of output options. */
+  /** Rungs of the degrade ladder, each a string of output options; or AUTO_LADDER alone. */
   readonly degrade: readonly string[];
   readonly require: boolean;
   readonly runAnyway: boolean;
@@ -46,6 +46,9 @@ export interface RunOptions {
   /** Lines for the operator, on standard error. */
   readonly note: (text: string) => void;
 }
+
+/** As the only rung: a ladder is derived from the command. */
+export const AUTO_LADDER = 'auto';
 
 /** What happened, for --json and --report. Times in milliseconds. */
 export interface RunReport {
@@ -90,7 +93,7 @@ export async function run(
     options.note(text);
   };
   const command = parseFfmpegCommand(words);
-  const rungs = options.degrade.map((text) => parseRung(shellWords(text), text));
+  const given = givenRungs(options.degrade);
   const channelClass = options.channelClass ?? channelClassOf(command);
 
   // ffprobe runs while the gRPC library loads and connects.
@@ -99,6 +102,7 @@ export async function run(
   connecting.catch(() => {});
   const { read, cost } = await readSignature(command, options);
   const { signature, planned, notes: assumed } = read;
+  const rungs = given ?? (await derivedRungs(command, planned, note));
   const probeMs = clock.monotonicMs() - startedMs;
   const admission: Admission =
     signature === undefined
@@ -179,7 +183,7 @@ async function runUnpinned(
 async function runReserved(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
-  rungs: readonly (readonly string[])[],
+  rungs: readonly Rung[],
   { client, reservation, decision }: Extract<Admission, { kind: 'reserved' }>,
   context: Summary & { readonly note: (text: string) => void; readonly socket: string },
   startedMs: number,
@@ -247,6 +251,31 @@ async function lightRun(
 ): Promise<never> {
   const { becomeFfmpeg } = await import('./light-run.js');
   return becomeFfmpeg(command, planned, admission, { ...options, rungs });
+}
+
+/** Undefined where they are to be derived. */
+function givenRungs(texts: readonly string[]): Rung[] | undefined {
+  if (!texts.includes(AUTO_LADDER)) return texts.map((text) => parseRung(shellWords(text), text));
+  if (texts.length === 1) return undefined;
+  throw new CorecastError(
+    'INVALID_ARGUMENT',
+    '--degrade auto stands alone; leave the other rungs out, or auto',
+  );
+}
+
+async function derivedRungs(
+  command: FfmpegCommand,
+  planned: readonly PlannedOutput[],
+  note: (text: string) => void,
+): Promise<Rung[]> {
+  const { deriveRungs } = await import('./auto-rungs.js');
+  const rungs = deriveRungs(command, planned);
+  note(
+    rungs.length === 0
+      ? 'no ladder: nothing of this command has a cheaper setting that --degrade auto knows'
+      : `ladder: ${rungs.map(({ text }, i) => `${i + 1}. ${text}`).join('; ')}`,
+  );
+  return rungs;
 }
 
 async function release(

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { CorecastError } from '../lib/errors.js';
+import { continued } from './continuity.js';
 import {
   type FfmpegCommand,
   type FfmpegFile,
@@ -14,9 +15,19 @@ import { seconds } from './signature.js';
  * cannot change them while it runs, so a change of rung is a restart:
  *  - an input that is a file is entered again where the outputs had got to (-ss); a live input or a pipe goes on where it is;
  *  - limits on length (-t, -to, -frames) are lowered by what is done already;
- *  - HLS goes on in the same playlist (append_list); another file can't be continued, so each restart writes a part of
- *    its own beside it (out.mp4, out.part2.mp4, ...); streams and pipes are opened again under the same name.
+ *  - outputs go on as continuity.ts says.
  */
+export interface Rung {
+  /** As the operator sees it. */
+  readonly text: string;
+  /** Output options, for every video output, or by the number of the output where they differ. */
+  readonly options: readonly string[] | ReadonlyMap<number, readonly string[]>;
+  /** Numbers of outputs that are not made at this rung. */
+  readonly dropped: readonly number[];
+}
+
+export const FULL_QUALITY: Rung = { text: 'full quality', options: [], dropped: [] };
+
 export interface Restart {
   /** Media seconds that the outputs hold already, over all runs so far. */
   readonly mediaSeconds: number;
@@ -26,7 +37,7 @@ export interface Restart {
 }
 
 /** The options of one rung, checked: options with values, no inputs, no outputs. */
-export function parseRung(words: readonly string[], text: string): readonly string[] {
+export function parseRung(words: readonly string[], text: string): Rung {
   const { inputs, outputs, globals } = parseFfmpegCommand(['ffmpeg', ...words, 'out']);
   const fault =
     inputs.length > 0
@@ -44,101 +55,114 @@ export function parseRung(words: readonly string[], text: string): readonly stri
       `--degrade ${JSON.stringify(text)} ${fault}; expected output options such as "-preset ultrafast -s 640x360"`,
     );
   }
-  return words;
+  return { text, options: words, dropped: [] };
 }
 
 /** The command line at a rung, before thread options. */
-export function atRung(command: FfmpegCommand, rung: readonly string[], restart?: Restart): string[] {
-  const dropped = new Set<number>();
-  const inserted = new Map<number, string[]>();
-  const replaced = new Map<number, string>();
-  const insert = (at: number, ...words: string[]) =>
-    inserted.set(at, [...(inserted.get(at) ?? []), ...words]);
-  const drop = (option: FfmpegOption) => {
-    dropped.add(option.at);
-    if (option.value !== undefined) dropped.add(option.at + 1);
-  };
-
-  const mine = parseFfmpegCommand(['ffmpeg', ...rung, 'out']).outputs[0]!.options;
-  const names = new Set(mine.flatMap((option) => SAME[option.name] ?? [option.name]));
-  for (const output of command.outputs) {
-    if (lastOption(output.options, 'vn') !== undefined) continue;
-    for (const option of output.options)
-      if (names.has(option.name) && !isOtherMedia(option.specifier)) drop(option);
-    if (rung.length > 0) insert(output.at, ...rung);
+export function atRung(command: FfmpegCommand, rung: Rung, restart?: Restart): string[] {
+  const edit = new Edit(command);
+  for (const [i, output] of command.outputs.entries()) {
+    const dropped = rung.dropped.includes(i);
+    if (dropped) dropOutput(edit, output);
+    else replaceOptions(edit, output, optionsFor(rung, i));
+    if (restart === undefined) continue;
+    resumeLimits(edit, output, restart);
+    if (!dropped) resumeOutput(edit, output, restart);
   }
-  if (restart !== undefined) {
-    for (const input of command.inputs) resumeInput(input, restart, insert, drop);
-    for (const output of command.outputs) {
-      resumeLimits(output, restart, replaced);
-      resumeOutput(command, output, restart, insert, replaced);
-    }
-  }
-  const args = command.args.flatMap((word, at) => [
-    ...(inserted.get(at) ?? []),
-    ...(dropped.has(at) ? [] : [replaced.get(at) ?? word]),
-  ]);
-  return [command.program, ...args];
+  if (restart !== undefined) for (const input of command.inputs) resumeInput(edit, input, restart);
+  return edit.words();
 }
 
-type Insert = (at: number, ...words: string[]) => void;
+function optionsFor({ options }: Rung, output: number): readonly string[] {
+  return options instanceof Map ? (options.get(output) ?? []) : (options as readonly string[]);
+}
 
-function resumeInput(
-  input: FfmpegFile,
-  restart: Restart,
-  insert: Insert,
-  drop: (option: FfmpegOption) => void,
-): void {
+/** Insertions, replacements and omissions among the words of a command. */
+class Edit {
+  readonly command: FfmpegCommand;
+  readonly #dropped = new Set<number>();
+  readonly #inserted = new Map<number, string[]>();
+  readonly #replaced = new Map<number, string>();
+
+  constructor(command: FfmpegCommand) {
+    this.command = command;
+  }
+
+  insert(at: number, ...words: readonly string[]): void {
+    this.#inserted.set(at, [...(this.#inserted.get(at) ?? []), ...words]);
+  }
+
+  replace(at: number, word: string): void {
+    this.#replaced.set(at, word);
+  }
+
+  drop(option: FfmpegOption): void {
+    this.#dropped.add(option.at);
+    if (option.value !== undefined) this.#dropped.add(option.at + 1);
+  }
+
+  /** Where the URL of an output stands. */
+  urlAt({ at }: FfmpegFile): number {
+    return this.command.args[at] === '--' ? at + 1 : at;
+  }
+
+  words(): string[] {
+    const args = this.command.args.flatMap((word, at) => [
+      ...(this.#inserted.get(at) ?? []),
+      ...(this.#dropped.has(at) ? [] : [this.#replaced.get(at) ?? word]),
+    ]);
+    return [this.command.program, ...args];
+  }
+}
+
+function replaceOptions(edit: Edit, output: FfmpegFile, words: readonly string[]): void {
+  if (words.length === 0 || lastOption(output.options, 'vn') !== undefined) return;
+  const mine = parseFfmpegCommand(['ffmpeg', ...words, 'out']).outputs[0]!.options;
+  const names = new Set(mine.flatMap((option) => SAME[option.name] ?? [option.name]));
+  for (const option of output.options)
+    if (names.has(option.name) && !isOtherMedia(option.specifier)) edit.drop(option);
+  edit.insert(output.at, ...words);
+}
+
+const STREAMS_AND_LENGTH = new Set(['map', 'an', 'vn', 'sn', 'dn', 't', 'to', 'frames', 'vframes']);
+
+/** A filter graph must keep its ends, so the output stays, but nothing is encoded or written. */
+function dropOutput(edit: Edit, output: FfmpegFile): void {
+  for (const option of output.options) if (!STREAMS_AND_LENGTH.has(option.name)) edit.drop(option);
+  edit.insert(output.at, '-c:v', 'wrapped_avframe', '-c:a', 'pcm_s16le', '-f', 'null');
+  edit.replace(edit.urlAt(output), '-');
+}
+
+function resumeInput(edit: Edit, input: FfmpegFile, restart: Restart): void {
   if (!existsSync(input.url.replace(/^file:/, '')) || lastOption(input.options, 'f')?.value === 'lavfi')
     return;
   const start = lastOption(input.options, 'ss');
-  if (start !== undefined) drop(start);
-  insert(input.at, '-ss', (seconds(start?.value) + restart.mediaSeconds).toFixed(3));
+  if (start !== undefined) edit.drop(start);
+  edit.insert(input.at, '-ss', (seconds(start?.value) + restart.mediaSeconds).toFixed(3));
   const length = lastOption(input.options, 't');
   if (length === undefined) return;
-  drop(length);
-  insert(input.at, '-t', remaining(length.value, restart.mediaSeconds));
+  edit.drop(length);
+  edit.insert(input.at, '-t', remaining(length.value, restart.mediaSeconds));
 }
 
-function resumeLimits(output: FfmpegFile, restart: Restart, replaced: Map<number, string>): void {
+function resumeLimits(edit: Edit, output: FfmpegFile, restart: Restart): void {
   for (const option of output.options) {
     if (option.name === 't' || option.name === 'to')
-      replaced.set(option.at + 1, remaining(option.value, restart.mediaSeconds));
+      edit.replace(option.at + 1, remaining(option.value, restart.mediaSeconds));
     const countsVideo =
       (option.name === 'frames' && !isOtherMedia(option.specifier)) || option.name === 'vframes';
-    if (countsVideo) replaced.set(option.at + 1, String(Math.max(1, Number(option.value) - restart.frames)));
+    if (countsVideo) edit.replace(option.at + 1, String(Math.max(1, Number(option.value) - restart.frames)));
   }
 }
 
-function resumeOutput(
-  command: FfmpegCommand,
-  output: FfmpegFile,
-  restart: Restart,
-  insert: Insert,
-  replaced: Map<number, string>,
-): void {
-  const format = lastOption(output.options, 'f')?.value ?? '';
-  if (format === 'hls' || (format === '' && /\.m3u8$/.test(output.url))) {
-    const flags = lastOption(output.options, 'hls_flags');
-    if (flags === undefined) insert(output.at, '-hls_flags', 'append_list');
-    else if (!/append_list/.test(flags.value ?? '')) replaced.set(flags.at + 1, `${flags.value}+append_list`);
-    return;
+function resumeOutput(edit: Edit, output: FfmpegFile, restart: Restart): void {
+  const { options, url } = continued(output, restart.part);
+  for (const [name, value] of options) {
+    const given = lastOption(output.options, name);
+    if (given === undefined) edit.insert(output.at, `-${name}`, value);
+    else edit.replace(given.at + 1, value);
   }
-  if (!isPlainFile(output.url, format)) return;
-  const urlAt = command.args[output.at] === '--' ? output.at + 1 : output.at;
-  replaced.set(urlAt, partName(output.url, restart.part));
-}
-
-/** What a restart can't continue in place: shown to the operator before the first one. */
-export function partName(url: string, part: number): string {
-  const dot = url.lastIndexOf('.');
-  const [stem, extension] = dot > url.lastIndexOf('/') + 1 ? [url.slice(0, dot), url.slice(dot)] : [url, ''];
-  return `${stem}.part${part}${extension}`;
-}
-
-function isPlainFile(url: string, format: string): boolean {
-  if (format === 'null' || format === 'tee' || url === '-' || url.startsWith('/dev/')) return false;
-  return !/^[a-z][a-z0-9+.-]*:/i.test(url) || url.startsWith('file:');
+  if (url !== output.url) edit.replace(edit.urlAt(output), url);
 }
 
 function remaining(limit: string | undefined, done: number): string {

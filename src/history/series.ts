@@ -35,6 +35,8 @@ export const SERIES = {
   'channel.ID.speed': { unit: 'media s/s', resolution: 1e-3 },
   'channel.ID.lag': { unit: 's', resolution: 0.01 },
   'channel.ID.ingress_bps': bps,
+  // One point for each restart at another rung.
+  'channel.ID.gap_ms': { unit: 'ms', resolution: 1 },
   'channel.ID.rss': { unit: 'bytes', resolution: 65_536 },
   // Details, once in DETAIL_MS
   'host.load5m': { unit: 'tasks', resolution: 0.01 },
@@ -125,6 +127,11 @@ export function seriesOf(
     if (detailed) addChannelDetails(channel, process, add);
   }
   return points;
+}
+
+/** How long a change of rung kept a channel from its output. */
+export function gapPoint(id: string, atMs: number, gapMs: number): SeriesPoint {
+  return { series: nameOf('channel.ID.gap_ms', id), atMs, value: gapMs };
 }
 
 type Add = (kind: keyof typeof SERIES, which: string | number, value: number | undefined) => void;

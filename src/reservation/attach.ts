@@ -18,6 +18,8 @@ export interface AttachCall {
   readonly process: ProcessRef;
   /** No holder follows: the life of the process holds the reservation. */
   readonly selfHeld?: boolean;
+  /** It replaces another one and is on trial: its end is not the channel's. */
+  readonly restarting?: boolean;
   readonly idempotencyKey: string;
 }
 
@@ -79,7 +81,7 @@ export class Attaching {
             key: name.key,
             answer: { fingerprint: name.fingerprint, atMs: after.changedMs, reservation: after },
           }),
-          set: { restarting: false },
+          set: { restarting: call.restarting === true },
         },
       );
     let reservation: Reservation;

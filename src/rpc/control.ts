@@ -59,6 +59,10 @@ export interface SessionHandle {
     process?: ProcessRef;
     /** The holder is about to replace its process: its end does not release the reservation. */
     restarting: boolean;
+    /** After a change of rung: how long nothing came out. */
+    gapMs?: number;
+    /** A rung that the encoder does not start at. */
+    failedRung?: number;
   }): Promise<{ leaseDeadlineMs: number; reservation: Reservation }>;
   /** The stream ended, politely or not. */
   closed(): void;
@@ -92,7 +96,7 @@ export interface ChannelUsage {
 
 export interface ReservationEvent {
   readonly reservation: Reservation;
-  /** "reserved", "queued", "attached", "adopted", "repaired", "squeezed", "grown", "shrunk", "moved", "paused", "resumed", "degraded", "restored", "orphaned", "released", "expired". */
+  /** "reserved", "queued", "attached", "adopted", "repaired", "squeezed", "grown", "shrunk", "moved", "paused", "resumed", "degraded", "restored", "gap", "orphaned", "released", "expired". */
   readonly event: string;
   readonly reason: string;
 }
@@ -208,6 +212,8 @@ export interface Control {
       token: number;
       process: ProcessRef;
       selfHeld?: boolean;
+      /** On trial: should it end soon, another one follows. */
+      restarting?: boolean;
       idempotencyKey: string;
     },
     peer: Peer,

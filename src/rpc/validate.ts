@@ -68,6 +68,7 @@ export function attachRequest(message: AttachRequest__Output) {
     ...lease(violations, message),
     process: processRef(violations, message.process),
     selfHeld: message.selfHeld,
+    restarting: message.restarting,
     idempotencyKey: violations.text('idempotency_key', message.idempotencyKey, 1, MAX_KEY),
   };
   violations.raise();
@@ -90,6 +91,10 @@ export function sessionRequest(message: SessionRequest__Output) {
     ...lease(violations, message),
     rung: violations.integer('rung', message.rung, 0, MAX_RUNGS),
     restarting: message.restarting,
+    ...(message.gapMs === 0 ? {} : { gapMs: violations.integer('gap_ms', message.gapMs, 1, MAX_WAIT_MS) }),
+    ...(message.failedRung === 0
+      ? {}
+      : { failedRung: violations.integer('failed_rung', message.failedRung, 1, MAX_RUNGS) }),
     ...(message.process === null ? {} : { process: processRef(violations, message.process) }),
     ...(message.progress === null ? {} : { progress: progress(violations, message.progress) }),
   };

@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { clientAgainstServer, commandLine, duration, haveFfmpeg } from '../support/client-against-server.js';
@@ -65,4 +66,95 @@ describe.skipIf(!haveFfmpeg)('a change of rung', { timeout: 120_000 }, () => {
     expect(control.attached.length).toBeGreaterThanOrEqual(2);
     expect(world.beats().at(-1)?.rung).toBe(0);
   });
+
+  it('keeps one HLS playlist, played from start to end: numbers that rise, one discontinuity, no end in between', async () => {
+    const dir = mkdtempSync(join(world.dir, 'hls-'));
+    const playlist = join(dir, 'live.m3u8');
+    const hls = ['-hls_time', '1', '-hls_list_size', '0', '-hls_segment_filename', join(dir, '%d.ts')];
+    const encode = ['-preset', 'veryfast', '-g', '25', '-t', '8'];
+    const running = world.start([
+      ...['--degrade', '-preset ultrafast -s 160x90', '--', ...world.live(...encode, ...hls, playlist)],
+    ]);
+    const { control } = world.rpc;
+    await world.until(
+      () => control.sendDirective !== undefined && existsSync(join(dir, '2.ts')),
+      'three segments',
+    );
+    control.sendDirective!({ kind: 'set_rung', rung: 1, reason: 'the host falls short' });
+    await world.until(() => control.attached.length === 2, 'the second attach');
+    expect(read(playlist)).not.toContain('#EXT-X-ENDLIST');
+    expect((await running.ended).code).toBe(0);
+
+    const text = read(playlist);
+    expect(text.trim().endsWith('#EXT-X-ENDLIST')).toBe(true);
+    expect(text.match(/#EXT-X-ENDLIST/g)).toHaveLength(1);
+    expect(text.match(/#EXT-X-DISCONTINUITY/g)).toHaveLength(1);
+    const numbers = [...text.matchAll(/^(\d+)\.ts$/gm)].map((match) => Number(match[1]));
+    expect(numbers).toEqual(numbers.map((_, i) => i));
+    expect(numbers.length).toBeGreaterThanOrEqual(7);
+    // Every frame of the eight seconds but those that the restart cost is decoded, in both sizes.
+    const frames = playedFrames(playlist);
+    expect(frames.length).toBeGreaterThan(8 * 25 - 10);
+    expect(frames.length).toBeLessThan(8 * 25 + 10);
+    expect([...new Set(frames)]).toEqual(['320', '160']);
+    const gaps = world.beats().filter(({ gapMs }) => gapMs !== undefined);
+    expect(gaps).toHaveLength(1);
+    expect(gaps[0]!.gapMs).toBeGreaterThan(0);
+    expect(gaps[0]!.rung).toBe(1);
+  });
+
+  it('gives DASH a Period for each run, every segment of both still there', async () => {
+    const dir = mkdtempSync(join(world.dir, 'dash-'));
+    const manifest = join(dir, 'live.mpd');
+    const dash = ['-preset', 'veryfast', '-g', '25', '-t', '7', '-seg_duration', '1', manifest];
+    const running = world.start(['--degrade', '-preset ultrafast -s 160x90', '--', ...world.live(...dash)]);
+    const { control } = world.rpc;
+    const third = join(dir, 'chunk-stream0-00003.m4s');
+    await world.until(() => control.sendDirective !== undefined && existsSync(third), 'three segments');
+    control.sendDirective!({ kind: 'set_rung', rung: 1, reason: 'the host falls short' });
+    await world.until(() => /<Period id="1"/.test(read(manifest)), 'the second Period');
+    expect(read(manifest)).toContain('type="dynamic"');
+    expect((await running.ended).code).toBe(0);
+
+    const text = read(manifest);
+    expect(text).toContain('type="static"');
+    const periods = text.split('<Period ').slice(1);
+    expect(periods.map((period) => / width="(\d+)"/.exec(period)![1])).toEqual(['320', '160']);
+    const starts = periods.map((period) => Number(/start="PT([\d.]+)S"/.exec(period)![1]));
+    const whole = Number(/mediaPresentationDuration="PT([\d.]+)S"/.exec(text)![1]);
+    expect(starts[0]).toBe(0);
+    expect(starts[1]).toBeGreaterThan(2);
+    expect(whole).toBeGreaterThan(6.5);
+    expect(whole).toBeLessThan(7.5);
+    for (const [part, period] of periods.entries()) {
+      const media = /media="([^"]+)"/.exec(period)![1]!.replace('$RepresentationID$', '0');
+      expect(media).toContain(part === 0 ? 'chunk-stream0-' : '.part2.');
+      for (let number = 1; number <= 2; number++)
+        expect(existsSync(join(dir, media.replace('$Number%05d$', `0000${number}`)))).toBe(true);
+    }
+  });
+
+  it('follows a ladder that it derives itself', async () => {
+    const command = world.live('-preset', 'medium', '-b:v', '500k', '-t', '4', '-f', 'null', '-');
+    const running = world.start(['--degrade', 'auto', '--', ...command]);
+    const { control } = world.rpc;
+    await world.until(() => control.sendDirective !== undefined, 'the session');
+    const rungs = world.reservation().ladderRungs;
+    expect(rungs).toBeGreaterThanOrEqual(3);
+    await pause(700);
+    control.sendDirective!({ kind: 'set_rung', rung: rungs, reason: 'try' });
+    await world.until(() => control.attached.length === 2, 'the second attach');
+    const line = commandLine(control.attached[1]!.pid, read);
+    expect(line).toContain('-preset ultrafast -b:v 300k');
+    const { code, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/ladder: 1\. -preset \w+; .*-preset ultrafast -b:v 300k\n/);
+  });
 });
+
+/** The width of each frame that a player gets. */
+function playedFrames(playlist: string): string[] {
+  const shown = ['-show_entries', 'frame=width', '-of', 'csv=p=0', '-select_streams', 'v'];
+  const text = execFileSync('ffprobe', ['-v', 'error', ...shown, playlist], { encoding: 'utf8' });
+  return text.split('\n').flatMap((line) => /^(\d+)/.exec(line)?.[1] ?? []);
+}

@@ -12,6 +12,7 @@ export const haveFfmpeg = spawnSync('ffmpeg', ['-version']).status === 0;
 export interface Beat {
   readonly rung: number;
   readonly restarting: boolean;
+  readonly gapMs?: number;
   readonly progress?: { readonly frame: number; readonly outTimeUs: number };
   readonly process?: { readonly pid: number };
 }

@@ -18,6 +18,7 @@ export function buildCli(): { cli: string; remove(): void } {
   cpSync(join(ROOT, 'package.json'), join(out, 'package.json'));
   mkdirSync(join(out, 'build'));
   symlinkSync(join(ROOT, 'build/Release'), join(out, 'build/Release'));
+  symlinkSync(join(ROOT, 'models'), join(out, 'models'));
   execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', out], {
     stdio: 'pipe',
   });

@@ -74,6 +74,22 @@ describe('plan', () => {
     expect(plan({ ...late, rung: 2, ladderRungs: 2 }, limits, roomFor(500)).action).toBe('overloaded');
   });
 
+  it('leaves out rungs that did not help, down and up, but never full quality', () => {
+    const ladder = { ...late, ladderRungs: 3, unhelpful: [1] };
+    expect(plan(ladder, limits, roomFor(500))).toMatchObject({ action: 'degrade', rung: 2 });
+    expect(plan({ ...ladder, ladderRungs: 1 }, limits, roomFor(500)).action).toBe('overloaded');
+    const calm: ChannelView = {
+      ...steady,
+      rung: 2,
+      ladderRungs: 3,
+      unhelpful: [1],
+      usageCores: 0.2,
+      demandByRung: [0.6, 0.6, 0.2],
+      calmMs: 31_000,
+    };
+    expect(plan(calm, limits, roomFor(2_000))).toMatchObject({ action: 'restore', rung: 0 });
+  });
+
   it('restores a rung only when what that rung cost fits', () => {
     const degraded: ChannelView = {
       ...steady,
@@ -101,5 +117,48 @@ describe('plan', () => {
 
   it('does nothing during the cool-down after a change', () => {
     expect(plan({ ...late, sinceChangeMs: 14_999 }, limits, roomFor(2_000)).action).toBe('none');
+  });
+});
+
+describe('a channel that shares its CPUs', () => {
+  const calm = { needMilli: 450, shortMilli: 0 };
+  const short = { needMilli: 800, shortMilli: 600 };
+
+  it('may use more than its part while all together need no more than they were promised', () => {
+    expect(deviationOf({ ...steady, usageCores: 0.9, shared: calm })).toBeUndefined();
+    expect(deviationOf({ ...steady, usageCores: 0.9, shared: short })).toMatch(
+      /need 0\.60 more than they were promised/,
+    );
+    expect(deviationOf({ ...steady, usageCores: 0.3, shared: short })).toBeUndefined();
+  });
+
+  it('gets more where they need more, or others of the CPUs when it is late', () => {
+    const under = { ...steady, usageCores: 0.9, shared: short, deviatingMs: 6_000 };
+    expect(plan(under, limits, roomFor(900))).toMatchObject({
+      action: 'grow',
+      cpus: [{ cpu: 0, shareMilli: 800 }],
+    });
+    const elsewhere: Place = ([milli]) => [1, 2].map((cpu) => ({ cpu, shareMilli: milli! / 2 }));
+    expect(plan({ ...late, shared: calm }, limits, elsewhere)).toMatchObject({ action: 'move' });
+    const wider: Place = ([milli]) => [0, 1].map((cpu) => ({ cpu, shareMilli: milli! / 2 }));
+    expect(plan({ ...late, shared: calm }, limits, wider)).toMatchObject({ action: 'grow' });
+  });
+
+  it('is degraded when no CPUs would help, and says so when it cannot be', () => {
+    const same: Place = ([milli]) => [{ cpu: 0, shareMilli: milli! }];
+    const stuck = { ...late, shared: calm };
+    expect(plan({ ...stuck, ladderRungs: 1 }, limits, same)).toMatchObject({ action: 'degrade', rung: 1 });
+    expect(plan(stuck, limits, () => undefined)).toMatchObject({ action: 'overloaded' });
+  });
+
+  it('keeps what it does not need until somebody asks for it', () => {
+    const idle = {
+      ...steady,
+      usageCores: 0.05,
+      calmMs: 600_000,
+      admittedMilli: 10,
+      shared: { ...calm, needMilli: 60 },
+    };
+    expect(plan(idle, limits, roomFor(900))).toEqual({ action: 'none' });
   });
 });

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { continuationOf, nextSequence, partName, withOpenPlaylists } from '../../src/client/continuity.js';
 import { parseFfmpegCommand } from '../../src/client/ffmpeg-args.js';
-import { atRung, parseRung, partName } from '../../src/client/rungs.js';
+import { atRung, parseRung } from '../../src/client/rungs.js';
 import { shellWords } from '../../src/client/shell-words.js';
 
 let dir: string;
@@ -72,6 +73,12 @@ describe('atRung', () => {
     expect(at('ffmpeg -i l -hls_flags delete_segments p.m3u8', '-crf 30', restart)).toBe(
       'ffmpeg -i l -hls_flags delete_segments+append_list -crf 30 p.m3u8',
     );
+    expect(at('ffmpeg -i l -hls_segment_type fmp4 no.m3u8', '-crf 30', restart)).toBe(
+      'ffmpeg -i l -hls_segment_type fmp4 -crf 30 -hls_flags discont_start -start_number 0 -hls_fmp4_init_filename init.part2.mp4 no.m3u8',
+    );
+    expect(at('ffmpeg -i l -media_seg_name c-$Number$.m4s d.mpd', '-crf 30', restart)).toBe(
+      'ffmpeg -i l -media_seg_name c-$Number$.part2.m4s -crf 30 -init_seg_name init-stream$RepresentationID$.part2.$ext$ d.part2.mpd',
+    );
     expect(at('ffmpeg -i l out.mp4', '-crf 30', restart)).toBe('ffmpeg -i l -crf 30 out.part2.mp4');
     expect(at('ffmpeg -i l -f null -', '-crf 30', restart)).toBe('ffmpeg -i l -f null -crf 30 -');
     expect(at('ffmpeg -i l -f mpegts pipe:1', '-crf 30', restart)).toBe(
@@ -108,4 +115,42 @@ it.each([
 
 it('shellWords names the quote that is not closed', () => {
   expect(() => shellWords("-vf 'scale")).toThrow(/' is not closed/);
+});
+
+it.each([
+  ['p.m3u8', 'hls'],
+  ['-hls_segment_type fmp4 p.m3u8', 'hls-fmp4'],
+  ['-f hls http://h/p', 'hls'],
+  ['-f dash out', 'dash'],
+  ['file:out.mpd', 'dash'],
+  ['-f dash http://h/out.mpd', 'reopened'],
+  ['-f flv rtmp://h/a', 'reopened'],
+  ['-f mpegts srt://h:1', 'reopened'],
+  ['-f null -', 'reopened'],
+  ['out.mp4', 'part'],
+])('%s goes on as %s', (output, kind) => {
+  const { outputs } = parseFfmpegCommand(['ffmpeg', '-i', 'l', ...output.split(' ')]);
+  expect(continuationOf(outputs[0]!)).toBe(kind);
+});
+
+it('leaves the end of own playlists open, unless the user does or they are elsewhere', () => {
+  const line =
+    'ffmpeg -i l a.m3u8 -hls_flags delete_segments b.m3u8 -hls_flags omit_endlist c.m3u8 -f hls http://h/d x.mp4';
+  expect(withOpenPlaylists(parseFfmpegCommand(line.split(' '))).args.join(' ')).toBe(
+    '-i l -hls_flags omit_endlist a.m3u8 -hls_flags delete_segments+omit_endlist b.m3u8 -hls_flags omit_endlist c.m3u8 -f hls http://h/d x.mp4',
+  );
+});
+
+it('numbers on from a playlist', () => {
+  expect(nextSequence('#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:1,\na\n#EXTINF:1,\nb\n')).toBe(9);
+  expect(nextSequence('')).toBe(0);
+});
+
+it('a rung without an output keeps what its filters lead to, and encodes nothing of it', () => {
+  const line =
+    'ffmpeg -i l -filter_complex split[a][b] -map [a] -preset slow -t 9 big.m3u8 -map [b] -preset slow small.m3u8';
+  const rung = { text: '', options: new Map([[1, ['-preset', 'fast']]]), dropped: [0] };
+  expect(atRung(parseFfmpegCommand(line.split(' ')), rung).join(' ')).toBe(
+    'ffmpeg -i l -filter_complex split[a][b] -map [a] -t 9 -c:v wrapped_avframe -c:a pcm_s16le -f null - -map [b] -preset fast small.m3u8',
+  );
 });

@@ -54,7 +54,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     .option('--cpus <n>', 'exactly this many CPUs (default: as many as the forecast says)', integer(1, 8192))
     .option(
       '--degrade <options>',
-      'output options of the next cheaper rung, for when the host falls short; repeatable',
+      'output options of the next cheaper rung, for when the host falls short; repeatable; or auto',
       collect,
     )
     .option('--require', 'do not run without a reservation: fail if the daemon cannot give one')
@@ -138,8 +138,12 @@ FFmpeg is not started; --run-anyway starts it unpinned.
 
 A rung replaces options of every video output; it is counted from full quality, not from the rung before. To
 change rung FFmpeg is restarted: a file input is entered again where the output had got to, a live input or a pipe
-goes on where it is. HLS goes on in the same playlist; another file can't be continued, so each restart writes a
-part of its own (out.mp4, out.part2.mp4, ...). The gap is measured and stands in the report.
+goes on where it is. HLS goes on in the same playlist with a discontinuity, DASH with a new Period, RTMP, SRT and UDP
+receivers see a reconnect; another file can't be continued, so each restart writes a part of its own (out.mp4,
+out.part2.mp4, ...). The gap is measured and stands in the report, in the history and among the events.
+
+--degrade auto derives the rungs: faster presets, each a fifth cheaper by the cost table, then a lower rate, then,
+of several renditions, without the largest.
 
 With --exec nothing stays resident but FFmpeg: the process that reserved becomes it, the daemon sees its end, and
 FFmpeg reports its progress to the daemon by itself. That mode has no report and no ladder; after a restart of the daemon
