@@ -6,7 +6,8 @@ import type { ReservationDeps } from './deps.js';
 import type { LeaseStep } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
-import { holdsCpus, type ProcessRef } from './reservation.js';
+import { sameProcess } from './process-ref.js';
+import { holdsCpus, type ProcessRef, type Reservation } from './reservation.js';
 
 /**
  * After a start: compares what the ledger says with what the kernel has, before anybody is served. Running channels
@@ -123,20 +124,29 @@ async function write(
   stepNow: () => LeaseStep,
   reason: string,
   event: string,
-  { reservation: { state, token } }: LedgerRecord,
+  { reservation: before }: LedgerRecord,
 ): Promise<string[]> {
   const set = { restarting: false };
   try {
     const after = await book.lock(id, () => book.step(id, stepNow(), { reason, event, set }));
-    return [`reservation ${id}: ${state} is now ${after.reservation.state}: ${reason}`];
+    return [`reservation ${id}: ${before.state} is now ${after.reservation.state}: ${reason}`];
   } catch (error) {
     lifetimes.retry(id, async (now) => {
-      // Whoever attached since has a newer token; what was decided of the process before does not concern it.
-      if (now.reservation.state !== state || now.reservation.token !== token) return;
-      await book.step(id, stepNow(), { reason, event, set });
+      if (!concerns(before, now.reservation)) return;
+      // Its holder may have gone meanwhile, too.
+      const orphaned = now.reservation.state !== before.state;
+      await book.step(id, orphaned ? { step: 'release' } : stepNow(), { reason, event, set });
     });
-    return [`reservation ${id}: ${state}, ${reason}; that could not be written yet: ${messageOf(error)}`];
+    return [
+      `reservation ${id}: ${before.state}, ${reason}; that could not be written yet: ${messageOf(error)}`,
+    ];
   }
+}
+
+/** What was decided of a process that has ended concerns nobody who attached since; of one that waits, nobody who has begun. */
+function concerns(before: Reservation, now: Reservation): boolean {
+  if (before.process !== undefined) return sameProcess(before.process, now.process);
+  return now.state === before.state && now.token === before.token;
 }
 
 function lives(deps: ReservationDeps, { pid, startTicks }: ProcessRef): boolean {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { isCorecastError } from '../../src/lib/errors.js';
 import { hostAddon } from '../../src/lib/native.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
+import { Gate } from '../support/gate.js';
 import { open, record, temporaryDirectory } from '../support/ledger-records.js';
 import { eventually, ManualTime } from '../support/manual-time.js';
 import {
@@ -50,6 +51,25 @@ async function running(made: World, milli = 300) {
 }
 
 describe('a restart', () => {
+  it('releases what ended, also where its holder goes before the disk takes it', async () => {
+    const gate = new Gate();
+    const first = await world();
+    const { process, reservation } = await running(first);
+    await first.stop();
+    await process.end();
+    gate.fails = true;
+    const { reservations, lines } = await afterKill(first, {
+      createStore: gate.store,
+      config: { leases: { orphan_grace_ms: 0 } },
+    });
+    expect(lines.join()).toContain('could not be written yet');
+    const { id, token } = reservation;
+    reservations.openSession(id, token, ME, () => {}).closed();
+    gate.fails = false;
+    await eventually('it is released', () => reservations.get(id)?.state === 'RELEASED', 5_000);
+    expect(reservations.occupancy().milli.size).toBe(0);
+  });
+
   it('adopts what runs, repairs its masks, releases what ended and keeps what may still start', async () => {
     const first = await world();
     first.knobs.topology = realHost();
@@ -132,6 +152,7 @@ describe('a restart', () => {
     const session = first.reservations.openSession(reservation.id, reservation.token, ME, () => {});
     await session.heartbeat({ ...beat, restarting: true });
     const copied = afterKill(first);
+    await first.stop();
     await process.end();
     const second = await copied;
     await eventually('pending', () => second.reservations.get(reservation.id)?.state === 'PENDING');
@@ -195,6 +216,7 @@ describe('after the database is lost', () => {
     expect(second.ledger.nextToken()).toBeGreaterThan(reservation.token);
     expect(second.events.at(-1)?.event).toBe('adopted');
     second.check();
+    await first.stop();
     await process.end();
     await eventually('released', () => second.reservations.get(reservation.id)?.state === 'RELEASED');
   });
