@@ -2,7 +2,7 @@
  * One admission decision, on hosts of 8 to 4,096 CPUs with a reservation for every other CPU, at most 2,000 (budget: under
  * 1 ms at p99 on the largest). Three fillings of each host: half full, crowded, and full, so that much is refused. The
  * requests are mixed (decision/requests.mjs): shared and exclusive, live and VOD, a tenth of a core to 24, some that fit
- * nowhere. Between two decisions one reservation ends and another comes, in the index as the daemon keeps it.
+ * nowhere. Live channels share CPUs, and adding up what all who share need is part of the time. Between two decisions one reservation ends and another comes, in the index as the daemon keeps it.
  *
  *   npm run -s bench -- decision [--json] [--rounds 2000] [--seed 1]
  *
@@ -73,7 +73,7 @@ function measure(topology, where, rounds, seed) {
     host.churn();
     const { kind, input } = drawRequest(random, topology, host.index, reservations);
     const from = performance.now();
-    const verdict = decide(input);
+    const verdict = decide({ ...input, sharing: host.sharing() });
     const us = (performance.now() - from) * 1000;
     if (round >= 0) decisions.push({ ...where, kind, us, fits: verdict.fits, reservations });
   }

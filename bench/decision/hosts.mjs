@@ -3,6 +3,12 @@ import { fileURLToPath } from 'node:url';
 
 const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 const { allocate, OccupancyIndex } = await import(`${dist}/reservation/allocator.js`);
+const { segmentsOf, spreadAnywhere } = await import(`${dist}/reservation/allocator-spread.js`);
+const { normalQuantile } = await import(`${dist}/balancer/shared-demand.js`);
+const { sharersOf } = await import(`${dist}/balancer/sharers.js`);
+const { configSchema } = await import(`${dist}/config/schema.js`);
+const { quantile, headroom, cpus: SEGMENT_CPUS } = configSchema.parse({}).sharing;
+const RULE = { z: normalQuantile(quantile), headroom, common: 0.05 };
 
 export const SMT_CORE_MILLI = 1300;
 
@@ -35,7 +41,7 @@ export function topologyOf({ nodes, l3sPerNode, coresPerL3 }) {
 
 /**
  * A host with so many reservations, which together hold the share `filled` of its capacity: the index as the daemon keeps
- * it. Sizes are drawn evenly from nothing to twice the mean, every 50th is exclusive; the allocator places them.
+ * it. Sizes are drawn evenly from nothing to twice the mean, every 50th is exclusive; the others share CPUs where there is room.
  */
 export class LoadedHost {
   constructor(topology, { reservations, filled, random }) {
@@ -46,6 +52,14 @@ export class LoadedHost {
     this.random = random;
     this.count = 0;
     while (this.held.length < reservations) this.#arrive();
+  }
+
+  /** As the daemon adds it up for a decision, once after each change. */
+  sharing() {
+    const { host } = this.index;
+    const sharing = this.held.filter(({ demand }) => demand !== undefined);
+    const sharers = sharersOf(host, segmentsOf(host, SEGMENT_CPUS), sharing);
+    return { rule: RULE, quantile, cpus: SEGMENT_CPUS, sharers };
   }
 
   /** One reservation ends, another comes: the host stays as full as it was. */
@@ -63,7 +77,17 @@ export class LoadedHost {
     const exclusive = this.count++ % 50 === 0;
     let milli = Math.ceil(2 * this.meanMilli * this.random());
     for (;;) {
-      const sharesMilli = evenly(milli, Math.ceil(milli / 800));
+      const threads = Math.ceil(milli / 800);
+      const shared = exclusive
+        ? undefined
+        : spreadAnywhere(this.index, SEGMENT_CPUS, { milli, roomMilli: milli, cpus: threads });
+      if (shared !== undefined) {
+        this.index.reserve(shared, false);
+        const demand = { meanMilli: 0.8 * milli, deviationMilli: 0.15 * milli, forecastMilli: 0.1 * milli };
+        this.held.push({ cpus: shared, exclusive: false, milli, demand });
+        return;
+      }
+      const sharesMilli = evenly(milli, threads);
       const request = { sharesMilli, channelClass: 'live', smtCoreMilli: SMT_CORE_MILLI };
       for (const whole of exclusive ? [true, false] : [false]) {
         const placed = allocate(this.topology, this.index, { ...request, exclusive: whole });

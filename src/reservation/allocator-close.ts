@@ -17,13 +17,13 @@ export interface Closer {
 export function closingOf(
   index: OccupancyIndex,
   { all }: Segments,
-  channels: readonly Closer[],
+  channels: () => readonly Closer[],
 ): { id: string; cpus: readonly CpuShare[]; reason: string } | undefined {
   for (const segment of all) {
     const closing = new Set(coresToClose(index, segment));
     if (closing.size === 0) continue;
     const rest = { cores: segment.cores.filter((core) => !closing.has(core)) };
-    for (const channel of channels.filter(({ cpus }) => isOn(index, cpus, closing))) {
+    for (const channel of channels().filter(({ cpus }) => isOn(index, cpus, closing))) {
       const cpus = elsewhere(index, rest, channel);
       if (cpus === undefined) continue;
       return { id: channel.id, cpus, reason: `leaves ${closing.size} of its cores that few use to others` };

@@ -7,6 +7,7 @@ import type { Concession, Tenant } from './allocator-make-room.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import { segmentOf, segmentsOf, spreadAnywhere, spreadOver } from './allocator-spread.js';
 import type { Book } from './book.js';
+import { milliOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import type { LedgerRecord } from './ledger-format.js';
 import { type CpuShare, holdsCpus } from './reservation.js';
@@ -26,6 +27,7 @@ const FRESH_MS = 500;
 export class SharedCpus {
   readonly #deps: ReservationDeps;
   readonly #book: Book;
+  readonly #sums = new WeakMap<readonly CpuShare[], number>();
   #latest: { readonly key: string; readonly atMs: number; readonly sharing: Sharing } | undefined;
 
   constructor(deps: ReservationDeps, book: Book) {
@@ -93,11 +95,13 @@ export class SharedCpus {
   closing(): { id: string; cpus: readonly CpuShare[]; reason: string } | undefined {
     const how = this.#deps.sharing?.();
     if (how === undefined) return undefined;
-    const settled = [...this.#book.settled()].flatMap(({ reservation, shared }) => {
-      const { id, state, cpus } = reservation;
-      return shared !== undefined && state === 'ACTIVE' ? [{ id, cpus, threads: shared.cpus }] : [];
-    });
-    return closingOf(this.#index(), segmentsOf(this.#index().host, how.cpus), settled);
+    const index = this.#index();
+    return closingOf(index, segmentsOf(index.host, how.cpus), () =>
+      [...this.#book.settled()].flatMap(({ reservation, shared }) => {
+        const { id, state, cpus } = reservation;
+        return shared !== undefined && state === 'ACTIVE' ? [{ id, cpus, threads: shared.cpus }] : [];
+      }),
+    );
   }
 
   /** CPUs of a segment, for a channel that shares; undefined for another. */
@@ -113,8 +117,18 @@ export class SharedCpus {
   *#sharers(): Generator<Sharer> {
     for (const { id, state, cpus } of this.#book.held()) {
       const demand = holdsCpus(state) ? this.#demandOf(id) : undefined;
-      if (demand !== undefined) yield { cpus, demand };
+      if (demand !== undefined) yield { cpus, milli: this.#milliOf(cpus), demand };
     }
+  }
+
+  /** Spread over many CPUs, and asked for at every decision. */
+  #milliOf(cpus: readonly CpuShare[]): number {
+    let milli = this.#sums.get(cpus);
+    if (milli === undefined) {
+      milli = milliOf(cpus);
+      this.#sums.set(cpus, milli);
+    }
+    return milli;
   }
 
   #index(): OccupancyIndex {

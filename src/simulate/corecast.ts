@@ -21,7 +21,7 @@ import {
   type SharingRule,
   shareOf,
 } from '../balancer/shared-demand.js';
-import { sharersOf } from '../balancer/sharers.js';
+import { type Sharer, sharersOf } from '../balancer/sharers.js';
 import { configSchema } from '../config/schema.js';
 import { type Forecast, IDLE_HOST } from '../forecast/forecast.js';
 import { OccupancyIndex } from '../reservation/allocator.js';
@@ -34,6 +34,7 @@ import {
   spreadAnywhere,
   spreadOver,
 } from '../reservation/allocator-spread.js';
+import { milliOf } from '../reservation/cpu-shares.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
 import { COUNTS, forecastOf, plainTopology, REQUEST } from './corecast-inputs.js';
@@ -90,6 +91,7 @@ export const corecastTuned: PolicyKind = {
 
 interface Held {
   cpus: readonly CpuShare[];
+  milli: number;
   readonly forecast: ChannelDemand | undefined;
   readonly threads: number;
   readonly seen: SeenUse;
@@ -126,6 +128,7 @@ export class Corecast implements Policy {
     this.#index.reserve(verdict.cpus, false);
     this.#held.set(arrival.id, {
       cpus: verdict.cpus,
+      milli: milliOf(verdict.cpus),
       forecast: verdict.demand,
       threads: verdict.forecast.cpuCount,
       seen: new SeenUse(),
@@ -237,10 +240,11 @@ export class Corecast implements Policy {
   }
 
   #close(host: Host): void {
-    const channels = [...this.#held].flatMap(([id, { cpus, threads, forecast }]) =>
-      forecast === undefined ? [] : [{ id: String(id), cpus, threads }],
+    const move = closingOf(this.#index, this.#segments, () =>
+      [...this.#held].flatMap(([id, { cpus, threads, forecast }]) =>
+        forecast === undefined ? [] : [{ id: String(id), cpus, threads }],
+      ),
     );
-    const move = closingOf(this.#index, this.#segments, channels);
     if (move !== undefined) this.#move(host, this.#held.get(Number(move.id))!, move.cpus);
   }
 
@@ -248,15 +252,16 @@ export class Corecast implements Policy {
     this.#index.release(held.cpus, false);
     this.#index.reserve(cpus, false);
     held.cpus = cpus;
+    held.milli = milliOf(cpus);
     this.adjustments++;
     this.#open(host);
   }
 
-  *#sharers(): Generator<{ held: Held; cpus: readonly CpuShare[]; demand: ChannelDemand }> {
+  *#sharers(): Generator<Sharer & { held: Held }> {
     for (const held of this.#held.values()) {
-      const { cpus, forecast, seen } = held;
+      const { cpus, milli, forecast, seen } = held;
       if (forecast !== undefined)
-        yield { held, cpus, demand: demandNow(forecast, seen.seconds > 0 ? seen : undefined) };
+        yield { held, cpus, milli, demand: demandNow(forecast, seen.seconds > 0 ? seen : undefined) };
     }
   }
 
@@ -269,6 +274,7 @@ export class Corecast implements Policy {
       this.#index.release(lender.cpus, false);
       this.#index.reserve(cpus, false);
       lender.held.cpus = cpus;
+      lender.held.milli = milliOf(cpus);
       this.adjustments++;
     }
     return loans !== undefined;

@@ -146,7 +146,7 @@ describe('closing cores', () => {
     for (const { cpus } of channels) index.reserve(cpus, false);
     let moves = 0;
     for (; moves < 50; moves++) {
-      const move = closingOf(index, segments, channels);
+      const move = closingOf(index, segments, () => channels);
       if (move === undefined) break;
       const at = channels.findIndex(({ id }) => id === move.id);
       index.release(channels[at]!.cpus, false);
@@ -163,6 +163,6 @@ describe('closing cores', () => {
     const index = plain(2);
     const channels = [0, 1].map((cpu) => ({ id: `${cpu}`, cpus: [{ cpu, shareMilli: 500 }], threads: 1 }));
     for (const { cpus } of channels) index.reserve(cpus, false);
-    expect(closingOf(index, segmentsOf(index.host, 64), channels)).toBeUndefined();
+    expect(closingOf(index, segmentsOf(index.host, 64), () => channels)).toBeUndefined();
   });
 });
