@@ -281,6 +281,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         },
         model: () => registry.inUse()?.card,
         admissionOpen: () => overload === '',
+        pinning: () => pinning.backend(),
         coverage: () => forecaster.coverage(),
         drift: () => forecaster.drift(),
         sample: () => monitor.latest(),

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Outcome, ReasonCode } from '../balancer/decision.js';
 import type { ForecastSource } from '../forecast/forecast.js';
+import type { PinningBackend } from '../pinning/pinning.js';
 import { RESERVATION_STATES, type ReservationState } from '../reservation/reservation.js';
 import { type CalibrationSource, registerCalibration } from './calibration-metrics.js';
 import { type MonitorSource, registerMonitor } from './monitor-metrics.js';
@@ -17,6 +18,7 @@ export interface GaugeSource extends CalibrationSource, MonitorSource {
   /** The model in use; undefined for none. */
   model(): { id: string; origin: string; trainedMs: number } | undefined;
   admissionOpen(): boolean;
+  pinning(): PinningBackend;
 }
 
 /** What the daemon tells as it happens. */
@@ -150,6 +152,15 @@ function registerGauges(registry: Registry, source: GaugeSource, version: string
     labelNames: ['version'],
     registers: [registry],
   }).set({ version }, 1);
+  new Gauge({
+    name: 'corecast_pinning_info',
+    help: '1 for how channels are held on their CPUs: by a cpuset of their own where they have one, or by affinity',
+    labelNames: ['backend'],
+    registers: [registry],
+  }).set({ backend: source.pinning().kind }, 1);
+  gauge('corecast_channels_own_cpusets', 'Channels that have a cgroup cpuset of their own', () => {
+    return source.pinning().ownCpusets;
+  });
   gauge('corecast_model_trained_timestamp_seconds', 'When the model in use was trained', () => {
     const trainedMs = source.model()?.trainedMs;
     return trainedMs === undefined ? undefined : trainedMs / 1000;

@@ -24,7 +24,7 @@ export function createPinning(options: AffinityOptions): Pinning {
     return result;
   };
   return {
-    backend: () => ({ kind: 'affinity', reason: options.reason ?? 'no cgroup was asked for' }),
+    backend: () => ({ kind: 'affinity', reason: options.reason ?? 'no cgroup was asked for', ownCpusets: 0 }),
     pin: (process, cpus) =>
       known(
         process,

@@ -73,10 +73,12 @@ export function createCgroupPinning(options: CgroupPinningOptions): Pinning {
   };
 
   return {
-    backend: () =>
-      notAsked === undefined
-        ? { kind: 'cgroup', reason: reasonOf([...held.values()]) }
-        : { kind: 'affinity', reason: notAsked },
+    backend() {
+      const all = [...held.values()];
+      const ownCpusets = all.filter(({ cgroup }) => typeof cgroup !== 'string').length;
+      if (notAsked !== undefined) return { kind: 'affinity', reason: notAsked, ownCpusets };
+      return { kind: 'cgroup', reason: reasonOf(all), ownCpusets };
+    },
     pin(process, cpus) {
       checkCpus(cpus);
       const now = look(process);

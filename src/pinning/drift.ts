@@ -75,9 +75,16 @@ function cgroupActed(evidence: DriftEvidence): boolean {
 
 function cgroupChange({ cgroup, cgroupBefore }: DriftEvidence): string {
   if (cgroup === undefined || cgroupBefore === undefined) return '';
+  if (isAbove(cgroupBefore.path, cgroup.path)) {
+    return `a cpuset was switched on there; before, that of ${cgroupBefore.path} held`;
+  }
   if (cgroup.path !== cgroupBefore.path) return `the process was moved there from ${cgroupBefore.path}`;
   if (sameCpuset(cgroup.cpus, cgroupBefore.cpus)) return '';
   return `that was ${formatCpuset(cgroupBefore.cpus)} before`;
+}
+
+function isAbove(path: string, other: string): boolean {
+  return path !== other && other.startsWith(path === '/' ? path : `${path}/`);
 }
 
 function reloaded({ reloadedSeconds: ago, sinceSeconds }: DriftEvidence): string {

@@ -30,6 +30,8 @@ export interface PinningBackend {
   readonly kind: 'affinity' | 'cgroup';
   /** Why this one, and what it could not do. */
   readonly reason: string;
+  /** Channels that have a cpuset of their own now. */
+  readonly ownCpusets: number;
 }
 
 /**

@@ -202,6 +202,7 @@ describe('metrics', () => {
         channelCores: () => 1.25,
         model: () => ({ id: 'm1', origin: 'baseline', trainedMs: 1_700_000_000_000 }),
         admissionOpen: () => true,
+        pinning: () => ({ kind: 'cgroup', reason: 'two of three', ownCpusets: 2 }),
         coverage: () => COVERAGE,
         drift: () => ({
           alarms: [
@@ -270,6 +271,8 @@ describe('metrics', () => {
       'corecast_calibration_outcomes{source="cost_table",class="x265/light",horizon="10-60"} 100',
       'corecast_drift_level{source="lstm",family="x264"} 1',
       'corecast_drift_level{source="cost_table",family="x265"} 0',
+      'corecast_pinning_info{backend="cgroup"} 1',
+      'corecast_channels_own_cpusets 2',
       'corecast_drift_alarms_total{action="widened"} 3',
       'corecast_drift_alarms_total{action="left_out"} 1',
       'corecast_repaired_threads_total 3',

@@ -194,7 +194,7 @@ export class MemoryControl implements Control {
         distance: new Map(),
       },
       reservedMilli: new Map([[1, 400]]),
-      pinning: { kind: 'affinity', reason: 'a test host' },
+      pinning: { kind: 'affinity', reason: 'a test host', ownCpusets: 0 },
       sample: undefined,
       forecast: undefined,
       admissionClosedReason: this.admissionClosedReason,

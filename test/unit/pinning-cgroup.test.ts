@@ -55,6 +55,7 @@ describe('a channel with a cpuset of its own', () => {
     expect(pinning.backend()).toEqual({
       kind: 'cgroup',
       reason: '1 of 1 channels have a cpuset of their own',
+      ownCpusets: 1,
     });
     expect(without).toEqual([]);
   });
@@ -112,7 +113,11 @@ describe('a channel with a cpuset of its own', () => {
     begin({ notAsked: 'pinning.backend = "affinity"' });
     pinning.pin(ref, [4]);
     expect(asked()).toBe('4');
-    expect(pinning.backend()).toEqual({ kind: 'affinity', reason: 'pinning.backend = "affinity"' });
+    expect(pinning.backend()).toEqual({
+      kind: 'affinity',
+      reason: 'pinning.backend = "affinity"',
+      ownCpusets: 1,
+    });
   });
 
   it('does not touch the cgroup of a pid that names another process now', () => {
@@ -181,6 +186,7 @@ describe('the back end', () => {
     expect(kindOn('cpuset cpu io\n', 'affinity')).toEqual({
       kind: 'affinity',
       reason: 'pinning.backend = "affinity"',
+      ownCpusets: 0,
     });
   });
 

@@ -38,6 +38,11 @@ describe('what took threads off their CPUs', () => {
       cause: 'cgroup',
       text: expect.stringContaining('was 2 before'),
     });
+    const switchedOn = evidence({ strays: everyThread, cgroupBefore: { path: '/system.slice', cpus: ALL } });
+    expect(explainDrift(switchedOn)).toMatchObject({
+      cause: 'cgroup',
+      text: expect.stringContaining('a cpuset was switched on there; before, that of /system.slice held'),
+    });
     const moved = evidence({ strays: everyThread, cgroupBefore: { path: '/b', cpus: ALL } });
     expect(explainDrift(moved)).toMatchObject({
       cause: 'cgroup',

@@ -46,6 +46,7 @@ function printHost(host: GetHostResponse__Output): void {
       `forecast   ${horizon.fromSeconds}-${horizon.toSeconds} s: load ${percent(q50)}, below ${percent(q90)} nine times in ten`,
     );
   }
+  if (host.pinning !== null) printLine(`pinning    ${host.pinning.backend}: ${host.pinning.reason}`);
   printCalibration(host.calibration);
   printLine();
   printLine(host.cpus.length > MOST_CPUS_LISTED ? groupTable(host.cpus) : cpuTable(host.cpus));
