@@ -35,6 +35,7 @@ export interface AdjusterDeps {
 
 interface Watch {
   /** When a rung may be tried again, monotonic milliseconds. */
+  grew: boolean;
   readonly unhelpfulUntilMs: Map<number, number>;
   /** The rung that it was brought down to last, and what it would have needed then to keep real time, cores. */
   degraded: { readonly rung: number; readonly fromCores: number } | undefined;
@@ -145,6 +146,7 @@ export class Adjuster {
     const planLimits = {
       headroom: limits.headroom,
       sustainMs: adjust.sustain_ms,
+      degradeMs: adjust.degrade_ms,
       restoreMs: adjust.restore_ms,
       cooldownMs: adjust.cooldown_ms,
     };
@@ -167,6 +169,7 @@ export class Adjuster {
       this.#deps.log.warn({ id: reservation.id, plan: next.action, error: messageOf(error) }, 'plan failed');
     } finally {
       watch.busy = false;
+      watch.grew = next.action === 'grow' || next.action === 'move';
       watch.changedAtMs = clock.monotonicMs();
       watch.deviatingSinceMs = undefined;
       watch.calmSinceMs = undefined;
@@ -233,6 +236,7 @@ export class Adjuster {
         changedAtMs: now,
         admittedMilli: reservation.cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0),
         demandByRung: [],
+        grew: false,
         unhelpfulUntilMs: new Map(),
         degraded: undefined,
         busy: false,
@@ -269,6 +273,7 @@ export class Adjuster {
       deviatingMs: watch.deviatingSinceMs === undefined ? 0 : now - watch.deviatingSinceMs,
       calmMs: watch.calmSinceMs === undefined ? 0 : now - watch.calmSinceMs,
       sinceChangeMs: now - watch.changedAtMs,
+      grew: watch.grew,
     };
   }
 }

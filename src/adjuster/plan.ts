@@ -32,11 +32,15 @@ export interface ChannelView {
   readonly deviatingMs: number;
   readonly calmMs: number;
   readonly sinceChangeMs: number;
+  /** The last change gave it CPUs: if that does not help, what comes next need not wait for the cool-down. */
+  readonly grew?: boolean;
 }
 
 export interface PlanLimits {
   readonly headroom: number;
   readonly sustainMs: number;
+  /** A live channel that is late for so long goes down a rung, where more CPUs are not to be had; sustainMs without it. */
+  readonly degradeMs?: number;
   readonly restoreMs: number;
   readonly cooldownMs: number;
 }
@@ -64,6 +68,8 @@ export type Plan =
 export const LATE_SPEED = 0.97;
 /** A live channel further behind than this is late whatever its speed says. */
 export const LATE_LAG_S = 1;
+/** A channel that is slower, but not further behind than this, may only have stalled for a moment. */
+const BEHIND_LAG_S = 0.4;
 /** Usage of the whole reservation above which the channel is short of CPU. */
 const SATURATED = 0.95;
 /** Usage above the forecast's 0.9 quantile by this factor has left the forecast. */
@@ -104,8 +110,9 @@ function sharedDeviation(
 }
 
 export function plan(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
-  if (channel.sinceChangeMs < limits.cooldownMs) return { action: 'none' };
+  const cooling = channel.sinceChangeMs < limits.cooldownMs;
   const deviation = deviationOf(channel);
+  if (cooling && (deviation === undefined || channel.grew !== true)) return { action: 'none' };
   if (deviation !== undefined) {
     return channel.deviatingMs < limits.sustainMs
       ? { action: 'none' }
@@ -134,6 +141,7 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
   if (!channel.live || !isLate(channel)) return { action: 'none' };
   const rung = cheaperRung(channel);
   if (rung !== undefined) {
+    if (channel.deviatingMs < (limits.degradeMs ?? limits.sustainMs)) return { action: 'none' };
     return {
       action: 'degrade',
       rung,
@@ -205,8 +213,8 @@ function betterRung({ rung, unhelpful = [] }: ChannelView): number {
   return next;
 }
 
-function isLate(channel: ChannelView): boolean {
-  return channel.speed < LATE_SPEED || channel.lagSeconds > LATE_LAG_S;
+function isLate({ speed, lagSeconds }: ChannelView): boolean {
+  return lagSeconds > (speed < LATE_SPEED ? BEHIND_LAG_S : LATE_LAG_S);
 }
 
 /** What it would use at real time: a channel at speed 0.5 does half of its work. Bounded: a stall is not a demand. */

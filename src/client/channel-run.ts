@@ -50,6 +50,8 @@ const FAILED_START_MS = 5_000;
 /** Starts of one rung; a receiver may take a moment to let go of the old connection. */
 const MOST_STARTS = 3;
 const START_AGAIN_MS = 500;
+/** So much more lag is news. */
+const LAG_STEP_S = 0.15;
 
 /** One channel on its reserved CPUs: its FFmpeg, replaced at each change of rung, and the session that holds its lease. */
 export class ChannelRun {
@@ -72,6 +74,7 @@ export class ChannelRun {
   readonly #presentations: readonly DashPresentation[];
   #starts = 0;
   #stopAskedMs = 0;
+  #toldLagS = 0;
   /** Rungs that FFmpeg does not start at. */
   readonly #broken = new Set<number>();
   /** For the daemon, with the next heartbeat. */
@@ -174,7 +177,7 @@ export class ChannelRun {
     const change = this.#changing;
     this.#process = await FfmpegProcess.start(now, args, clock, (progress, last) => {
       // The heartbeat is up to two seconds behind; what the channel came to in the end must not be lost.
-      if (last) void this.#holder?.beat();
+      if (last || this.#fallsBehind(progress)) void this.#holder?.beat();
       if (change === undefined || progress.frame === 0) return;
       if (change.gapMs > 0) return;
       change.gapMs = Math.max(1, Math.round(clock.monotonicMs() - this.#stopAskedMs));
@@ -184,6 +187,14 @@ export class ChannelRun {
     });
     this.#launchedMs = clock.monotonicMs();
     this.#startTicks = startTicks(this.#process.pid);
+  }
+
+  /** The daemon is told at once, and again with each further part of a second; heartbeats are up to two seconds apart. */
+  #fallsBehind({ lagSeconds }: Progress): boolean {
+    const more = lagSeconds - this.#toldLagS;
+    if (Math.abs(more) < LAG_STEP_S) return false;
+    this.#toldLagS = lagSeconds;
+    return this.#options.live && more > 0;
   }
 
   /** The rung's own encoders decide which thread options it gets; pictures stay those of the inputs. */

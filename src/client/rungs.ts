@@ -136,6 +136,8 @@ function dropOutput(edit: Edit, output: FfmpegFile): void {
 function resumeInput(edit: Edit, input: FfmpegFile, restart: Restart): void {
   if (!existsSync(input.url.replace(/^file:/, '')) || lastOption(input.options, 'f')?.value === 'lavfi')
     return;
+  // Of an endless loop nobody knows the place, and seeking past its end would find nothing.
+  if (Number(lastOption(input.options, 'stream_loop')?.value ?? 0) !== 0) return;
   const start = lastOption(input.options, 'ss');
   if (start !== undefined) edit.drop(start);
   edit.insert(input.at, '-ss', (seconds(start?.value) + restart.mediaSeconds).toFixed(3));

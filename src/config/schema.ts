@@ -118,8 +118,10 @@ export const configSchema = z.strictObject({
       enabled: z.boolean().default(true),
       /** Plans are logged and recorded, not applied. */
       dry_run: z.boolean().default(false),
-      /** A deviation counts after this long. */
-      sustain_ms: z.number().int().min(1_000).max(600_000).default(5_000),
+      /** A deviation counts after this long: more CPUs are looked for. */
+      sustain_ms: z.number().int().min(1_000).max(600_000).default(1_000),
+      /** A live channel that is late for this long, where more CPUs do not help, goes down a rung of its ladder. */
+      degrade_ms: z.number().int().min(1_000).max(600_000).default(2_000),
       /** Quality is restored after the deviation has been gone this long. */
       restore_ms: z.number().int().min(1_000).max(3_600_000).default(30_000),
       /** Least time between two changes of one channel. */

@@ -74,6 +74,21 @@ describe('plan', () => {
     expect(plan({ ...late, rung: 2, ladderRungs: 2 }, limits, roomFor(500)).action).toBe('overloaded');
   });
 
+  it('takes the next step after a growth that did not help without waiting for the cool-down', () => {
+    const soon = { ...late, ladderRungs: 1, sinceChangeMs: 6_000, grew: true };
+    expect(plan(soon, limits, roomFor(500))).toMatchObject({ action: 'degrade' });
+    expect(plan({ ...soon, grew: false }, limits, roomFor(500)).action).toBe('none');
+  });
+
+  it('is not degraded for a moment that it makes up for, nor before its time', () => {
+    const ladder = { ...late, ladderRungs: 1 };
+    expect(plan({ ...ladder, lagSeconds: 0.3 }, limits, roomFor(500)).action).toBe('none');
+    expect(plan({ ...ladder, lagSeconds: 0.5 }, limits, roomFor(500)).action).toBe('degrade');
+    const patient = { ...limits, degradeMs: 7_000 };
+    expect(plan(ladder, patient, roomFor(500)).action).toBe('none');
+    expect(plan({ ...ladder, deviatingMs: 7_000 }, patient, roomFor(500)).action).toBe('degrade');
+  });
+
   it('leaves out rungs that did not help, down and up, but never full quality', () => {
     const ladder = { ...late, ladderRungs: 3, unhelpful: [1] };
     expect(plan(ladder, limits, roomFor(500))).toMatchObject({ action: 'degrade', rung: 2 });

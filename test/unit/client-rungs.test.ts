@@ -59,6 +59,13 @@ describe('atRung', () => {
     );
   });
 
+  it('lets a looped file begin anew', () => {
+    const line = `ffmpeg -re -stream_loop -1 -i ${dir}/in.mp4 -f flv rtmp://h/a`;
+    expect(at(line, '-crf 30', restart)).toBe(
+      'ffmpeg -re -stream_loop -1 -i in.mp4 -f flv -crf 30 rtmp://h/a',
+    );
+  });
+
   it('lowers limits on length by what is done', () => {
     const line = `ffmpeg -t 60 -i ${dir}/in.mp4 -t 30 -frames:v 500 -frames:a 9 -f flv rtmp://h/a`;
     expect(at(line, '-crf 30', restart)).toBe(
