@@ -104,6 +104,19 @@ export function toReservation(reservation: DomainReservation, usage?: control.Ch
   };
 }
 
+/**
+ * For listings, which everybody may read: who has the token may act as the holder, so only root and the holder's own user
+ * see it. TCP callers have no user that the kernel vouches for.
+ */
+export function toListed(
+  { uid }: control.Peer,
+  reservation: DomainReservation,
+  usage?: control.ChannelUsage,
+): Reservation {
+  const own = uid === 0 || (uid > 0 && uid === reservation.uid);
+  return { ...toReservation(reservation, usage), ...(own ? {} : { token: 0 }) };
+}
+
 function toChannelUsage(usage: control.ChannelUsage) {
   return {
     usageCores: usage.usageCores,

@@ -3,7 +3,7 @@ import type { HostAddon } from '../lib/native.js';
 import type { ProcessRef } from '../reservation/reservation.js';
 import { type CallScope, serverStream, unary } from './call.js';
 import type { Control, Peer } from './control.js';
-import { toDecision, toReservation, toThreads, toUsage } from './convert.js';
+import { toDecision, toListed, toReservation, toThreads, toUsage } from './convert.js';
 import { toModelStep } from './convert-model.js';
 import type { ReservationServiceHandlers } from './generated/corecast/v1/ReservationService.js';
 import { daemonPid } from './peer.js';
@@ -44,12 +44,14 @@ export function reservationService(
       const { reservation, usage } = await control.release(releaseRequest(message), peer);
       return { reservation: toReservation(reservation), usage: usage === undefined ? null : toUsage(usage) };
     }),
-    ListReservations: unary(scope, (message) => ({
+    ListReservations: unary(scope, (message, { peer }) => ({
       reservations: control
         .reservations(message.includeEnded)
-        .map(({ reservation, usage }) => toReservation(reservation, usage)),
+        .map(({ reservation, usage }) => toListed(peer, reservation, usage)),
     })),
-    WatchReservations: serverStream(scope, (_message, { signal }) => watchReservations(control, signal)),
+    WatchReservations: serverStream(scope, (_message, { peer, signal }) =>
+      watchReservations(control, peer, signal),
+    ),
     Explain: unary(scope, async (message) => {
       const { decision, usage, modelStep } = await control.explain(explainRequest(message));
       return {

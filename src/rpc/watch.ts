@@ -1,6 +1,6 @@
 import { CorecastError } from '../lib/errors.js';
-import type { Control, ReservationEvent } from './control.js';
-import { toReservation } from './convert.js';
+import type { Control, Peer, ReservationEvent } from './control.js';
+import { toListed } from './convert.js';
 import type { WatchReservationsResponse } from './generated/corecast/v1/WatchReservationsResponse.js';
 
 /** Events that wait for a watcher that does not read. One that falls further behind is cut off and lists again. */
@@ -12,6 +12,7 @@ export const MAX_WAITING_EVENTS = 1_024;
  */
 export async function* watchReservations(
   control: Pick<Control, 'watch' | 'reservations'>,
+  peer: Peer,
   signal: AbortSignal,
 ): AsyncGenerator<WatchReservationsResponse> {
   const waiting: ReservationEvent[] = [];
@@ -32,7 +33,7 @@ export async function* watchReservations(
   try {
     for (const { reservation, usage } of control.reservations(false)) {
       if (overflowed || signal.aborted) break;
-      yield { reservation: toReservation(reservation, usage), event: '', reason: '' };
+      yield { reservation: toListed(peer, reservation, usage), event: '', reason: '' };
     }
     for (;;) {
       if (signal.aborted) throw new CorecastError('CANCELLED', 'the watch ended');
@@ -44,7 +45,7 @@ export async function* watchReservations(
         });
         continue;
       }
-      yield { reservation: toReservation(event.reservation), event: event.event, reason: event.reason };
+      yield { reservation: toListed(peer, event.reservation), event: event.event, reason: event.reason };
     }
   } finally {
     unregister();
