@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Logger, pino } from 'pino';
@@ -29,7 +28,9 @@ const program = new Command('corecastd')
   .parse();
 const { config: configPath, check } = program.opts<{ config?: string; check?: boolean }>();
 
-process.exitCode = await run();
+void run().then((code) => {
+  process.exitCode = code;
+});
 
 async function run(): Promise<number> {
   try {

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { isCorecastError } from '../lib/errors.js';
@@ -103,8 +102,6 @@ function version(): string {
   return version;
 }
 
-try {
-  await main();
-} catch (error) {
+main().catch((error: unknown) => {
   process.exitCode = report(error);
-}
+});

@@ -1,27 +1,18 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
-/** Compiles the client to plain JavaScript that node runs as a child; below build/, so that it finds its packages. */
+/** Bundles the client as it ships; below build/, so that it finds its packages. */
 export function buildCli(): { cli: string; remove(): void } {
   mkdirSync(join(ROOT, 'build'), { recursive: true });
   const out = mkdtempSync(join(ROOT, 'build', 'client-cli-'));
-  const config = {
-    extends: join(ROOT, 'tsconfig.json'),
-    compilerOptions: { outDir: join(out, 'dist'), rootDir: join(ROOT, 'src'), sourceMap: false },
-    include: [],
-    files: [join(ROOT, 'src/client/cli.ts')],
-  };
-  writeFileSync(join(out, 'tsconfig.json'), JSON.stringify(config));
   cpSync(join(ROOT, 'package.json'), join(out, 'package.json'));
   mkdirSync(join(out, 'build'));
   symlinkSync(join(ROOT, 'build/Release'), join(out, 'build/Release'));
   symlinkSync(join(ROOT, 'models'), join(out, 'models'));
-  execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', out], {
-    stdio: 'pipe',
-  });
+  execFileSync(process.execPath, [join(ROOT, 'scripts/bundle.mjs'), join(out, 'dist')], { stdio: 'pipe' });
   return {
     cli: join(out, 'dist/client/cli.js'),
     remove: () => rmSync(out, { recursive: true, force: true }),
