@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { cpus, hostname, uptime } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -162,6 +163,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       exits: { watch: ({ pid, startTicks }, onExit) => addon.watchExit(pid, startTicks, onExit) },
       processUid: (pid) => addon.processUid(pid),
       processStartTicks: (pid) => addon.startTicks(pid),
+      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
       forecaster,
       topology,
       host: () => hostNow(monitor),

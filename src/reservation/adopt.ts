@@ -84,6 +84,7 @@ export class Adopting {
           {
             reason: `process ${process.pid} runs; the ledger had lost its latest steps`,
             event: 'adopted',
+            set: { bootId: this.#deps.bootId },
             kernel: () => this.#pin(process, cpusetOf(cpus)),
           },
         ),
@@ -132,6 +133,7 @@ export class Adopting {
       startTimeoutMs: this.#deps.leases().start_timeout_ms,
       sharesGuessed: true,
       restarting: false,
+      bootId: this.#deps.bootId,
     };
     const kernel = () => {
       this.#pin(process, cpusetOf(cpus));

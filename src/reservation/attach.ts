@@ -81,7 +81,7 @@ export class Attaching {
             key: name.key,
             answer: { fingerprint: name.fingerprint, atMs: after.changedMs, reservation: after },
           }),
-          set: { restarting: call.restarting === true },
+          set: { restarting: call.restarting === true, bootId: this.#deps.bootId },
         },
       );
     let reservation: Reservation;

@@ -21,7 +21,9 @@ export interface Change {
   /** The part of the change that the kernel must see, after the write and before given-up CPUs are free for others. */
   readonly kernel?: (after: Reservation) => void;
   /** Other fields of the record that change with it. */
-  readonly set?: Partial<Pick<LedgerRecord, 'restarting' | 'sharesGuessed' | 'wasPaused' | 'shared'>>;
+  readonly set?: Partial<
+    Pick<LedgerRecord, 'restarting' | 'sharesGuessed' | 'wasPaused' | 'shared' | 'bootId'>
+  >;
 }
 
 /** One reservation's part of a write: what it becomes, what it was, what follows. */

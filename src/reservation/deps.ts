@@ -25,6 +25,8 @@ export interface ReservationDeps {
   processUid(pid: number): number;
   /** Field 22 of /proc/PID/stat; throws an error with code ESRCH when there is no such process. */
   processStartTicks(pid: number): number;
+  /** Of the running kernel: /proc/sys/kernel/random/boot_id. */
+  readonly bootId: string;
   readonly forecaster: Forecaster;
   topology(): Topology;
   host(): HostNow;

@@ -53,6 +53,11 @@ export interface LedgerRecord {
    * and the signal that follows, the restart lets the process go on.
    */
   readonly wasPaused?: true;
+  /**
+   * The boot (/proc/sys/kernel/random/boot_id) in which its process was attached: in another one the same pid and start
+   * time are another process. Absent before the first attach, and in records of versions that did not write it.
+   */
+  readonly bootId?: string;
   /** Of a channel that shares its CPUs with others: what was forecast of it. Absent where it was reserved for by itself. */
   readonly shared?: Shared;
 }

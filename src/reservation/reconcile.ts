@@ -7,7 +7,7 @@ import type { LeaseStep } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
 import { sameProcess } from './process-ref.js';
-import { holdsCpus, type ProcessRef, type Reservation } from './reservation.js';
+import { holdsCpus, type ProcessRef } from './reservation.js';
 
 /**
  * After a start: compares what the ledger says with what the kernel has, before anybody is served. Running channels
@@ -40,7 +40,9 @@ async function settle(
     lifetimes.resume(record, leftMs);
     return [`reservation ${id}: waits for its start, ${Math.ceil(leftMs)} ms left`];
   }
-  if (process === undefined || !lives(deps, process)) {
+  const rebooted = record.bootId !== undefined && record.bootId !== deps.bootId;
+  if (process === undefined || rebooted || !lives(deps, process)) {
+    lifetimes.noteEnded(id, process);
     if (record.restarting && state === 'ACTIVE') {
       // From the moment of the write: the wall clock may jump while the disk refuses.
       const restart = () => ({
@@ -49,7 +51,8 @@ async function settle(
       });
       return end(restart, 'its process was being replaced', 'reserved');
     }
-    return end({ step: 'release' }, `process ${process?.pid} ended while the daemon was away`, 'released');
+    const when = rebooted ? 'when the host was restarted' : 'while the daemon was away';
+    return end({ step: 'release' }, `process ${process?.pid} ended ${when}`, 'released');
   }
   return state === 'PAUSED'
     ? keepPaused(deps, lifetimes, record, process)
@@ -124,15 +127,16 @@ async function write(
   stepNow: () => LeaseStep,
   reason: string,
   event: string,
-  { reservation: before }: LedgerRecord,
+  record: LedgerRecord,
 ): Promise<string[]> {
+  const { reservation: before } = record;
   const set = { restarting: false };
   try {
     const after = await book.lock(id, () => book.step(id, stepNow(), { reason, event, set }));
     return [`reservation ${id}: ${before.state} is now ${after.reservation.state}: ${reason}`];
   } catch (error) {
     lifetimes.retry(id, async (now) => {
-      if (!concerns(before, now.reservation)) return;
+      if (!concerns(record, now)) return;
       // Its holder may have gone meanwhile, too.
       const orphaned = now.reservation.state !== before.state;
       await book.step(id, orphaned ? { step: 'release' } : stepNow(), { reason, event, set });
@@ -144,9 +148,13 @@ async function write(
 }
 
 /** What was decided of a process that has ended concerns nobody who attached since; of one that waits, nobody who has begun. */
-function concerns(before: Reservation, now: Reservation): boolean {
-  if (before.process !== undefined) return sameProcess(before.process, now.process);
-  return now.state === before.state && now.token === before.token;
+function concerns(
+  { reservation: before, bootId }: LedgerRecord,
+  { reservation, bootId: boot }: LedgerRecord,
+): boolean {
+  if (before.process !== undefined)
+    return sameProcess(before.process, reservation.process) && boot === bootId;
+  return reservation.state === before.state && reservation.token === before.token;
 }
 
 function lives(deps: ReservationDeps, { pid, startTicks }: ProcessRef): boolean {

@@ -51,6 +51,29 @@ async function running(made: World, milli = 300) {
 }
 
 describe('a restart', () => {
+  it('takes nothing for a process of an earlier boot, even with its pid and start time', async () => {
+    const first = await world({ deps: { bootId: 'before' } });
+    first.knobs.topology = realHost();
+    const { process, reservation } = await running(first);
+    const another = first.knobs.topology.schedulable;
+    await first.stop();
+    hostAddon().setProcessAffinity(process.ref.pid, another);
+    const { reservations, lines } = await afterKill(first, { deps: { bootId: 'after' } });
+    expect(lines.join()).toContain(`process ${process.ref.pid} ended when the host was restarted`);
+    expect(reservations.get(reservation.id)).toMatchObject({ state: 'RELEASED', cpus: [] });
+    expect(hostAddon().getThreadAffinity(process.ref.pid)).toEqual(another);
+  });
+
+  it('goes by pid and start time alone where the record is of a version that wrote no boot', async () => {
+    const first = await world();
+    first.knobs.topology = realHost();
+    const { reservation } = await running(first);
+    const { bootId: _, ...old } = first.ledger.get(reservation.id)!;
+    await first.ledger.commit({ records: [old] });
+    const { reservations } = await afterKill(first, { deps: { bootId: 'after' } });
+    expect(reservations.get(reservation.id)?.state).toBe('ACTIVE');
+  });
+
   it('releases what ended, also where its holder goes before the disk takes it', async () => {
     const gate = new Gate();
     const first = await world();

@@ -115,6 +115,7 @@ export async function world(
     exits: { watch: ({ pid, startTicks }, onExit) => addon.watchExit(pid, startTicks, onExit) },
     processUid: (pid) => addon.processUid(pid),
     processStartTicks: (pid) => addon.startTicks(pid),
+    bootId: 'a boot',
     forecaster: demandOfFps,
     topology: () => knobs.topology,
     host: () => ({ window: [IDLE], now: IDLE, memory: { availableBytes: 8e9, totalBytes: 16e9 } }),

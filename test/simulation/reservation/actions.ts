@@ -208,7 +208,7 @@ function powerCut(scenario: Scenario): void {
   scenario.say('the power goes');
   scenario.life.kill();
   scenario.disk.powerCut();
-  for (const process of [...scenario.kernel.processes]) scenario.kernel.exit(process);
+  scenario.kernel.reboot();
 }
 
 /** Found at the next start. What was lost, its holder announces, if it still has a session to do it in. */

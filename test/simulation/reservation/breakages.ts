@@ -46,6 +46,7 @@ export const BREAKAGES: Readonly<Record<string, Boundaries>> = {
       return { ...calls, startTicks: ticks, openConfiner };
     },
   },
+  'reboots are not noticed': { bootId: 'always the same' },
   'the kernel ignores masks': {
     kernel: (calls) => {
       const ignored = () => ({ threads: 1, changed: 0, strays: [] });

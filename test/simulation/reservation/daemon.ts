@@ -28,6 +28,8 @@ const TICK_MS = 1_000;
 export interface Boundaries {
   store?(store: LedgerStore, timeline: Timeline): LedgerStore;
   kernel?(calls: KernelCalls): KernelCalls;
+  /** The same after each reboot. */
+  readonly bootId?: string;
 }
 
 export interface Host {
@@ -83,6 +85,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
     exits: { watch: ({ pid, startTicks }, onExit) => calls.watchExit(pid, startTicks, onExit) },
     processUid: (pid) => calls.processUid(pid),
     processStartTicks: (pid) => calls.startTicks(pid),
+    bootId: boundaries.bootId ?? kernel.bootId,
     forecaster: {
       forecast: async ({ signature, candidates }) =>
         candidates.map((cpuCount) => forecastOf(signature.input.fps, cpuCount)),

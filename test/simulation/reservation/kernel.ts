@@ -48,6 +48,11 @@ export class SimulatedKernel {
   refusals = 0;
   /** Others changed masks, or the kernel refused to: not every mask is the daemon's doing. */
   disturbed = false;
+  bootId = 'boot 1';
+  /** When pids were last given before the last boot: processes of this one may repeat them. */
+  readonly #former = new Map<number, number>();
+  #boots = 1;
+  #bootedMs = 0;
   readonly #byPid = new Map<number, SimulatedProcess>();
   #watches: Watch[] = [];
   #lastPid = FIRST_PID;
@@ -79,13 +84,36 @@ export class SimulatedKernel {
       const pid = FIRST_PID + ((first - FIRST_PID + i) % PIDS);
       if (this.#byPid.has(pid)) continue;
       this.#lastPid = pid;
-      this.#lastTicks = Math.max(this.#lastTicks + 1, Math.floor(this.#timeline.monotonicMs() / MS_PER_TICK));
+      this.#lastTicks = this.#nextTicks(pid);
       const process = { pid, startTicks: this.#lastTicks, uid, threads: new Map([[pid, mask]]) };
       const alive = { ...process, alive: true, stopped: false };
       this.#byPid.set(pid, alive);
       return alive;
     }
     return undefined;
+  }
+
+  /** The power was cut: clock ticks and pids begin anew. */
+  reboot(): void {
+    for (const process of [...this.#byPid.values()]) {
+      this.#former.set(process.pid, process.startTicks);
+      this.exit(process);
+    }
+    this.bootId = `boot ${++this.#boots}`;
+    this.#bootedMs = this.#timeline.monotonicMs();
+    this.#lastPid = FIRST_PID;
+    this.#lastTicks = 0;
+  }
+
+  /** Of a process that starts now; often, where it can be, the one that its pid had before the host was restarted. */
+  #nextTicks(pid: number): number {
+    const former = this.#former.get(pid) ?? 0;
+    this.#former.delete(pid);
+    if (former > this.#lastTicks && this.#chance.hits(0.5)) return former;
+    return Math.max(
+      this.#lastTicks + 1,
+      Math.floor((this.#timeline.monotonicMs() - this.#bootedMs) / MS_PER_TICK),
+    );
   }
 
   /** A thread inherits the mask of the one that makes it. */

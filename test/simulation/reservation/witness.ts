@@ -46,6 +46,9 @@ export class Witness {
   #answersLost = false;
   /** Whose process once was attached: by process, the reservation. */
   readonly #attached = new Map<SimulatedProcess, string>();
+  /** The boot of the last daemon that opened the ledger, and processes of earlier ones that it names, by nameOf(). */
+  #bootId = '';
+  readonly #endedByReboot = new Set<string>();
 
   constructor(host: Host) {
     this.#host = host;
@@ -57,6 +60,7 @@ export class Witness {
   opened(): void {
     this.#durable = recordsOn(this.#host);
     this.#unseen.clear();
+    this.#bootNoticed();
     for (const { reservation } of this.#durable.values()) this.#remember(reservation);
     for (const [id, token] of this.#acknowledged) {
       const record = this.#durable.get(id);
@@ -69,6 +73,16 @@ export class Witness {
       }
     }
     this.#capacity();
+  }
+
+  /** Nobody has attached anything since: all processes that the disk names are of an earlier boot. */
+  #bootNoticed(): void {
+    const { bootId } = this.#host.kernel;
+    if (bootId === this.#bootId) return;
+    this.#bootId = bootId;
+    for (const { reservation } of this.#durable.values()) {
+      if (reservation.process !== undefined) this.#endedByReboot.add(nameOf(reservation));
+    }
   }
 
   /** The disk damaged what is under this key: nobody can be held to it any more. */
@@ -205,7 +219,8 @@ export class Witness {
     for (const operation of operations) {
       if (!operation.key.startsWith(RECORD_PREFIX)) continue;
       const id = operation.key.slice(RECORD_PREFIX.length);
-      const before = this.#durable.get(id)?.reservation;
+      const known = this.#durable.get(id);
+      const before = known?.reservation;
       if (operation.type === 'del') {
         if (before !== undefined && !hasEnded(before.state))
           this.#violated(`reservation ${id} was removed as ${before.state}`);
@@ -217,6 +232,8 @@ export class Witness {
       const text = bodyOf(operation.value);
       const record = JSON.parse(text) as LedgerRecord;
       this.#durable.set(id, record);
+      if (before?.process === undefined || known?.bootId !== record.bootId)
+        this.#endedByReboot.delete(nameOf(record.reservation));
       this.#unseen.set(id, text);
       this.#stepped(before, record.reservation);
       this.#remember(record.reservation);
@@ -287,8 +304,9 @@ export class Witness {
   #pinned({ dead }: Life, process: SimulatedProcess, cpus: readonly number[]): void {
     if (dead) return;
     const { pid, startTicks } = process;
-    const holders = [...this.#durable.values()].filter(({ reservation }) => reservation.process?.pid === pid);
-    const own = holders.find(({ reservation }) => reservation.process!.startTicks === startTicks);
+    const own = [...this.#durable.values()].find(
+      ({ reservation }) => reservation.process?.pid === pid && this.#processOf(reservation) === process,
+    );
     if (own === undefined && !this.#attached.has(process)) {
       this.#violated(
         `process ${pid}, started at tick ${startTicks}, is nobody's and was pinned to CPUs ${cpus}`,
@@ -311,8 +329,9 @@ export class Witness {
     if (process !== undefined) this.#attached.set(process, reservation.id);
   }
 
-  #processOf({ process }: Reservation): SimulatedProcess | undefined {
-    if (process === undefined) return undefined;
+  #processOf(reservation: Reservation): SimulatedProcess | undefined {
+    const { process } = reservation;
+    if (process === undefined || this.#endedByReboot.has(nameOf(reservation))) return undefined;
     const found = this.#host.kernel.find(process.pid);
     return found?.startTicks === process.startTicks ? found : undefined;
   }
@@ -334,6 +353,11 @@ export class Witness {
   #violated(text: string): void {
     if (this.violations.length < 5) this.violations.push(text);
   }
+}
+
+/** A reservation and the process that it has. */
+function nameOf({ id, process }: Reservation): string {
+  return `${id} ${process?.pid} ${process?.startTicks}`;
 }
 
 /** The record's text within its envelope (ledger-format.ts). */
