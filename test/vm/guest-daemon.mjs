@@ -14,7 +14,8 @@ ln -sf /usr/lib/corecast/dist/client/cli.js /usr/bin/corecast
 install -m 644 systemd/corecast.sysusers.conf /usr/lib/sysusers.d/corecast.conf && systemd-sysusers
 install -m 644 systemd/corecast.tmpfiles.conf /usr/lib/tmpfiles.d/corecast.conf && systemd-tmpfiles --create corecast.conf
 install -m 644 -D systemd/corecast.toml /etc/corecast/corecast.toml
-install -m 644 systemd/corecastd.service /etc/systemd/system/
+install -m 644 systemd/corecastd.service systemd/corecast.slice /etc/systemd/system/
+install -m 755 systemd/corecast-fence /usr/sbin/
 usermod -aG corecast encoder
 # The host is slow and its load that of its neighbours: nothing here is about the forecast.
 sed -i 's/^host_load = 0.9 /host_load = 1 /; s/^sustain_ms = .*/sustain_ms = 600000/; s/^schedule = true/schedule = false/' /etc/corecast/corecast.toml
@@ -38,13 +39,30 @@ export async function channel(host, name) {
  * attached: { name, pid, startTicks, cpus }.
  */
 export async function startChannel(host, name, options, properties = '') {
-  const ffmpeg = `ffmpeg -v error -re -stream_loop -1 -i /srv/clip.mp4 -metadata title=${name} -c:v libx264 -preset ultrafast -f null -`;
   await host.sh(`systemctl reset-failed ${name} 2>/dev/null || true
-systemd-run --quiet --unit=${name} -p User=encoder -p SupplementaryGroups=corecast ${properties} \
-  corecast run --require --name ${name} --class live ${options} -- ${ffmpeg}`);
+systemd-run --quiet --unit=${name} -p User=encoder -p SupplementaryGroups=corecast ${properties} ${runCommand(name, options)}`);
+  return started(host, name, name);
+}
+
+/** The same by examples/encoder@.service, with another command. */
+export async function startExampleUnit(host, name, options) {
+  await host.sh(`install -m 644 /usr/lib/corecast/examples/encoder@.service /etc/systemd/system/
+mkdir -p /etc/systemd/system/encoder@${name}.service.d
+printf '[Service]\\nExecStart=\\nExecStart=%s\\n' '${runCommand(name, options)}' >/etc/systemd/system/encoder@${name}.service.d/test.conf
+systemctl daemon-reload
+systemctl start encoder@${name}`);
+  return started(host, name, `encoder@${name}`);
+}
+
+function runCommand(name, options) {
+  const ffmpeg = `ffmpeg -v error -re -stream_loop -1 -i /srv/clip.mp4 -metadata title=${name} -c:v libx264 -preset ultrafast -f null -`;
+  return `/usr/bin/corecast run --require --name ${name} --class live ${options} -- ${ffmpeg}`;
+}
+
+async function started(host, name, unit) {
   await host.until(
     `${name} is attached`,
-    `systemctl is-active --quiet ${name} || { journalctl -o cat -u ${name} | tail -5; exit 7; }
+    `systemctl is-active --quiet ${unit} || { journalctl -o cat -u ${unit} | tail -5; exit 7; }
 pgrep -f '^ffmpeg .*title=${name} ' >/dev/null`,
   );
   return attached(host, name);

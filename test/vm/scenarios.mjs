@@ -13,6 +13,7 @@ import {
   logMark,
   logSince,
   startChannel,
+  startExampleUnit,
   status,
 } from './guest-daemon.mjs';
 
@@ -139,6 +140,86 @@ async function watchdog(host) {
   return { hang_to_serving_s: seconds };
 }
 
+/** examples/encoder@.service: the channel has a cpuset of its own inside the unit's cgroup, and the unit stays in charge. */
+async function ownCpuset(host) {
+  const mark = await logMark(host);
+  let own = await startExampleUnit(host, 'own', '--exclusive --cpus 2');
+  const path = await host.sh(`cut -d: -f3 /proc/${own.pid}/cgroup`);
+  assert.match(path, /^\/corecast\.slice\/.*encoder@own\.service\/corecast-\d+$/);
+  const files = `/sys/fs/cgroup${path}`;
+  const has = (file) => host.sh(`cat ${files}/${file}`);
+  assert.equal(await has('cgroup.type'), 'threaded');
+  assert.equal(await has('cpuset.cpus.effective'), own.cpus);
+  await assertWithin(host, own);
+  const { pinning } = JSON.parse(await host.sh('corecast status --json | tail -1'));
+  assert.equal(pinning.backend, 'cgroup');
+  assert.match(pinning.reason, /^1 of \d channels have a cpuset of their own/);
+
+  // Nobody can take its threads elsewhere, not for a moment.
+  await host.sh(`taskset -acp 0-7 ${own.pid} >/dev/null; ${wholeWithin([own])}`);
+  // On this kernel a reload that touches cpusets forgets affinities; a cpuset it does not.
+  await host.sh(`mkdir -p /etc/systemd/system/user.slice.d
+printf '[Slice]\\nAllowedCPUs=0-7\\n' >/etc/systemd/system/user.slice.d/all.conf
+systemctl daemon-reload; ${wholeWithin([own])}`);
+
+  // Somebody who may writes its cpuset: the daemon writes it back, and says what it was.
+  await host.sh(`echo 2-7 >${files}/cpuset.cpus`);
+  await logged(host, mark, /^threads had left their CPUs: the CPUs of its cgroup .* had been set to 2-7/);
+  assert.equal(await has('cpuset.cpus.effective'), own.cpus);
+  await assertWithin(host, own);
+
+  // It moves, cpuset and all, when one of its CPUs goes.
+  const [dead] = expand(own.cpus);
+  await host.sh(`systemctl stop sport; echo 0 >/sys/devices/system/cpu/cpu${dead}/online`);
+  own = await moved(host, 'own', dead);
+  assert.equal(await has('cpuset.cpus.effective'), own.cpus);
+  await assertWithin(host, own);
+  await host.sh(`echo 1 >/sys/devices/system/cpu/cpu${dead}/online`);
+
+  await host.sh('systemctl restart corecastd', 600_000);
+  assert.deepEqual(await attached(host, 'own'), own);
+  assert.equal(await has('cpuset.cpus'), own.cpus);
+
+  // The unit still knows what is its own: its memory, its pressure, and whom to stop.
+  const memory = Number(await host.sh('systemctl show encoder@own -p MemoryCurrent --value'));
+  await host.sh(`grep -q '^some' ${files}/cpu.pressure`);
+  await host.sh('systemctl stop encoder@own');
+  await host.until('the cgroup is gone', `[ ! -e ${files} ] && ! kill -0 ${own.pid} 2>/dev/null`);
+  await startChannel(host, 'sport', '--cpus 1');
+  return { cgroup: path, unit_memory_mb: Math.round(memory / 2 ** 20) };
+}
+
+/** corecast-fence: services and sessions are on the housekeeping CPUs, channels in corecast.slice where they were. */
+async function fence(host) {
+  await host.sh('systemctl stop news sport');
+  const news = await startExampleUnit(host, 'news', '--exclusive --cpus 2');
+  await host.sh('/usr/sbin/corecast-fence on 0-1', 600_000);
+  const listOf = (pid) => host.sh(`grep Cpus_allowed_list /proc/${pid}/status | cut -f2`);
+  assert.equal(await listOf('self'), '0-1', 'a service');
+  assert.equal(await listOf(1), '0-1', 'the init');
+  const daemon = await host.sh('systemctl show corecastd -p MainPID --value');
+  assert.equal(await listOf(daemon), '0-7', 'corecastd');
+  assert.deepEqual(await attached(host, 'news'), news);
+  await assertWithin(host, news);
+  const sport = await startChannel(host, 'sport', '--cpus 1', '-p Slice=corecast.slice');
+  await assertWithin(host, sport);
+  // A service with more to do than its CPUs can take.
+  const busy = await host.sh(`pids=
+for i in 1 2 3 4 5 6; do sh -c 'while :; do :; done' & pids="$pids $!"; done
+for i in 1 2 3 4 5 6 7 8; do sleep 0.3; ps -o psr= -p "$pids"; done | sort -un | xargs
+kill $pids`);
+  const ran = busy.trim().split(' ').map(Number);
+  assert.ok(
+    ran.every((cpu) => cpu <= 1),
+    `a busy service ran on CPUs ${ran}`,
+  );
+  await host.sh('/usr/sbin/corecast-fence off', 600_000);
+  assert.equal(await listOf('self'), '0-7', 'a service, without the fence');
+  assert.deepEqual(await attached(host, 'news'), news);
+  await host.until('the masks are right', wholeWithin([news, sport]));
+  return { busy_service_on: busy.trim() };
+}
+
 async function processes(host) {
   const all = [];
   for (const name of NAMES) all.push(await attached(host, name));
@@ -162,6 +243,7 @@ async function reboot(host) {
 }
 
 async function powerLoss(host) {
+  await host.sh('rm -rf /etc/systemd/system/*.slice.d && systemctl daemon-reload');
   await startChannel(host, 'news', '--exclusive --cpus 2');
   await startChannel(host, 'sport', '--cpus 1');
   await host.powerCycle();
@@ -203,6 +285,8 @@ export const SCENARIOS = [
   { name: 'the daemon restarts', run: daemonRestarts },
   { name: 'the daemon is upgraded', run: daemonUpgrade },
   { name: 'the watchdog ends a daemon that hangs', run: watchdog },
+  { name: 'a channel with a cpuset of its own', run: ownCpuset },
+  { name: 'others are fenced off', run: fence },
   { name: 'reboot with reservations', run: reboot },
   { name: 'power loss with reservations', run: powerLoss },
 ];
