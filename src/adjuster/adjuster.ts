@@ -34,8 +34,9 @@ export interface AdjusterDeps {
 }
 
 interface Watch {
-  /** When a rung may be tried again, monotonic milliseconds. */
+  /** The last change gave it CPUs. */
   grew: boolean;
+  /** When a rung may be tried again, monotonic milliseconds. */
   readonly unhelpfulUntilMs: Map<number, number>;
   /** The rung that it was brought down to last, and what it would have needed then to keep real time, cores. */
   degraded: { readonly rung: number; readonly fromCores: number } | undefined;

@@ -171,7 +171,7 @@ function among(
 function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
   if (channel.rung > 0) {
     const rung = betterRung(channel);
-    const demand = channel.demandByRung[rung] ?? channel.forecastQ90Cores;
+    const demand = demandAt(channel, rung);
     // The ledger knows only who reserved; a neighbour that did not would push the channel down again.
     if (demand - channel.usageCores > channel.idleCores) return { action: 'none' };
     const needMilli = Math.max(Math.ceil((demand / (1 - limits.headroom)) * 1000), milliOf(channel.reserved));
@@ -204,6 +204,11 @@ function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan 
 function cheaperRung({ rung, ladderRungs, unhelpful = [] }: ChannelView): number | undefined {
   for (let next = rung + 1; next <= ladderRungs; next++) if (!unhelpful.includes(next)) return next;
   return undefined;
+}
+
+/** What was seen at the rung, else at a dearer one, which it does not exceed; else what was forecast of full quality. */
+function demandAt({ demandByRung, forecastQ90Cores }: ChannelView, rung: number): number {
+  return demandByRung.slice(0, rung + 1).findLast((demand) => demand !== undefined) ?? forecastQ90Cores;
 }
 
 /** Full quality is always worth a try. */
