@@ -2,7 +2,8 @@
  * Live channels that share CPUs: admitted by the quantile of what all of a segment will need together (shared-demand.ts),
  * spread over the CPUs that are open there (reservation/allocator-spread.ts).
  *
- * Two things must hold. What all will need, the newcomer included, is at most what is promised to them and what is free. And
+ * Two things must hold. What all will need, the newcomer included, is at most what is promised to them and what is free,
+ * less what others use whom nobody forecast: a neighbour outside corecast has its part of the CPUs, reserved or not. And
  * its own part must be free of promises; where it is not only because others were promised more than they need now, the
  * verdict says how much they are to lend.
  */
@@ -66,6 +67,8 @@ interface Offer {
   readonly needMilli: number;
   readonly freeMilli: number;
   readonly shareMilli: number;
+  /** Used by others than the reservations, as far as that can be told. */
+  readonly outsideMilli: number;
 }
 
 const ALONE: Sharers = { sum: NOBODY, channels: 0, promisedMilli: 0 };
@@ -82,7 +85,8 @@ export function chooseShared(input: DecideInput, index: OccupancyIndex, sharing:
   const segments = segmentsOf(index.host, sharing.cpus);
   if (candidate === undefined) return chooseLive(input, index);
   const demand = forecastDemand(candidate.forecast);
-  const offers = offersOf(index, segments, sharing, demand);
+  const outside = outsideShare(input, index, sharing);
+  const offers = offersOf(index, segments, sharing, demand, outside);
   const fit = offers.filter(fits);
   for (const offer of fit) {
     const cpus = cpusOf(index, candidate.forecast, offer);
@@ -101,6 +105,7 @@ function offersOf(
   segments: Segments,
   { rule, sharers }: Sharing,
   demand: ChannelDemand,
+  outside: number,
 ): Offer[] {
   return fullestFirst(index, segments).map((segment): Offer => {
     const of = sharers.get(segment.number) ?? ALONE;
@@ -112,6 +117,7 @@ function offersOf(
       needMilli: Math.ceil(needOf(sum, rule) - DUST),
       freeMilli: freeIn(index, segment),
       shareMilli: Math.max(1, Math.ceil(shareOf(demand, sum, rule) - DUST)),
+      outsideMilli: Math.floor(outside * capacityOf(index, segment)),
     };
   });
 }
@@ -121,8 +127,20 @@ function fits(offer: Offer): boolean {
 }
 
 /** Thousandths by which all together would need more than there is. */
-function missingOf({ needMilli, sharers, freeMilli }: Offer): number {
-  return needMilli - sharers.promisedMilli - freeMilli;
+function missingOf({ needMilli, sharers, freeMilli, outsideMilli }: Offer): number {
+  return needMilli + outsideMilli - sharers.promisedMilli - freeMilli;
+}
+
+/**
+ * Of the host's capacity, the share that is used beyond all that reservations are expected to: what those who share may
+ * need at the quantile, and what the others hold. Less than a neighbour's real part, but never the channels' own noise.
+ */
+function outsideShare({ host }: DecideInput, index: OccupancyIndex, { rule, sharers }: Sharing): number {
+  let expected = index.reservedMilli;
+  for (const { sum, promisedMilli } of sharers.values())
+    expected += needOf(sum, { ...rule, headroom: 0 }) - promisedMilli;
+  const used = (host?.busy ?? 0) * index.capacityMilli;
+  return Math.max(0, used - expected) / Math.max(1, index.capacityMilli);
 }
 
 function cpusOf(index: OccupancyIndex, forecast: Forecast, offer: Offer): readonly CpuShare[] | undefined {
@@ -186,7 +204,7 @@ function refused(
   const promised = shareMilli - freeMilli;
   const short =
     missing > 0
-      ? `${cores(missing)} are missing${wouldFit(offer, sharing.rule, demand)}`
+      ? `${cores(missing)} are missing${outsideText(offer)}${wouldFit(offer, sharing.rule, demand)}`
       : `others were promised ${cores(Math.max(0, promised))} of that and do not lend it`;
   const check: Check = {
     reason: {
@@ -216,9 +234,17 @@ function adds(demand: ChannelDemand, { sharers, needMilli, shareMilli }: Offer, 
   return `needs ${cores(shareMilli)} (mean ${(demand.meanMilli / 1000).toFixed(2)}), ${others}${cores(needMilli)} together (${quantile})`;
 }
 
+function outsideText({ outsideMilli }: Offer): string {
+  return outsideMilli === 0 ? '' : `, while others than the reservations use ${cores(outsideMilli)}`;
+}
+
 /** The same channel made cheaper, so that it fits now; empty where that would be next to nothing. */
-function wouldFit({ sharers, freeMilli }: Offer, rule: SharingRule, demand: ChannelDemand): string {
-  const available = sharers.promisedMilli + freeMilli;
+function wouldFit(
+  { sharers, freeMilli, outsideMilli }: Offer,
+  rule: SharingRule,
+  demand: ChannelDemand,
+): string {
+  const available = sharers.promisedMilli + freeMilli - outsideMilli;
   let [least, most] = [0, 1];
   for (let step = 0; step < BISECTIONS; step++) {
     const factor = (least + most) / 2;

@@ -110,7 +110,7 @@ export function normalQuantile(quantile: number): number {
 /** Seconds of use that are believed as much as the forecast. */
 const BELIEVED_S = 10;
 /** Of the mean; pieces of 5 s of one stream varied by 6 to 18 % (docs/simulation.md). */
-const LEAST_VARIATION = 0.15;
+const LEAST_VARIATION = 0.1;
 const Z90 = 1.2816;
 const Z99 = 2.3263;
 

@@ -30,7 +30,7 @@ export const configSchema = z.strictObject({
       /** Share of a reservation kept free above the 0.9 quantile of its forecast; of live channels that share CPUs see sharing. */
       headroom: shareOf('real-time headroom').max(0.9).default(0.2),
       /** No admission that would take the host's forecast load (0.9 quantile) above this; 1 turns the check off. */
-      host_load: shareOf('host load').default(0.95),
+      host_load: shareOf('host load').default(0.98),
       /** No admission that would leave less memory than this. */
       memory_reserve_mb: z.number().int().min(0).default(512),
       /** Ingress bandwidth of the host, bits per second; 0 for no limit. */
@@ -51,7 +51,7 @@ export const configSchema = z.strictObject({
       /** All together stay within what is reserved with this probability. */
       quantile: z.number().min(0.5).max(0.99999).default(0.999),
       /** Share of the CPUs kept free above that. */
-      headroom: shareOf('headroom of those who share').max(0.9).default(0.05),
+      headroom: shareOf('headroom of those who share').max(0.9).default(0.02),
       /** Most CPUs that one group of channels shares; neighbours of one NUMA node. */
       cpus: z.number().int().min(1).max(1_024).default(64),
     })

@@ -442,6 +442,22 @@ describe('live channels that share CPUs', () => {
     expect(failed(input)).toEqual(['CPU_SHORT']);
   });
 
+  it('leave a neighbour outside corecast what it uses, beyond what they may need themselves', () => {
+    const { held, index } = admitted(EIGHT, open, 10);
+    const sharers = sharersOf(index.host, segmentsOf(index.host, 64), held);
+    const at = (busy: number) =>
+      decideInput(EIGHT, 0.4, {
+        occupancy: index,
+        sharing: sharing(sharers),
+        host: hostState(busy),
+        ...open,
+      });
+    // Ten channels may need 4 of the 8 CPUs: that they use as much is no neighbour.
+    expect(failed(at(0.5))).toEqual([]);
+    expect(failed(at(0.97))).toEqual(['CPU_SHORT']);
+    expect(textOf(at(0.97), 'CPU_SHORT')).toMatch(/while others than the reservations use [34]\.\d\d cores/);
+  });
+
   it('do not count those who ask for CPUs of their own', () => {
     for (const more of [{ cpuCount: 1 }, { exclusive: true }]) {
       const input = decideInput(EIGHT, 0.4, { request: channelRequest(more), sharing: sharing() });

@@ -175,8 +175,8 @@ describe('policies', () => {
     const policy = corecast.make(workload, 0);
     const outcome = simulate(workload, policy);
     expect(outcome.admitted).toBe(3);
-    // On one CPU at first; they catch up within a minute.
-    expect(outcome.lateHours).toBeLessThan(0.15 * outcome.channelHours);
+    // On one CPU at first; they catch up within two minutes.
+    expect(outcome.lateHours).toBeLessThan(0.25 * outcome.channelHours);
     expect(policy.reservedCores()).toBeGreaterThan(2);
   });
 });
