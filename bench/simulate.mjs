@@ -7,7 +7,8 @@
  * share_of_oracle: mean channels that corecast carries as it ships over the oracle's; 0 when more than 0.1 % of its
  * channels' time is late. ratio_to_best_peer: the same over the best of the other policies at its best setting.
  * channel_hours_per_minute: of CPU time of this process, all policies and all tuning together; ..._corecast: corecast's
- * own admissions and adjustments alone.
+ * own admissions and adjustments alone. adjustments_per_channel_hour: corecast's changes of running channels, moves and
+ * loans of thousandths.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -46,6 +47,7 @@ export async function run({ cpus = 64, seed = 1, workloads = 2, hours = 24 } = {
       ratio_to_best_peer_tuned: comparison.ratioToBestPeerTuned,
       channel_hours_per_minute: simulatedChannelHours / minutes,
       channel_hours_per_minute_corecast: own.simulatedChannelHours / ownMinutes,
+      adjustments_per_channel_hour: results.find(({ policy }) => policy === corecast.name).adjustmentsPerHour,
       simulated_channel_hours: simulatedChannelHours,
     },
     peers: { best_peer: comparison.bestPeer },

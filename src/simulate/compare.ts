@@ -47,6 +47,8 @@ export interface PolicyResult {
   readonly utilisation: number;
   readonly reserved: number;
   readonly refusedShare: number;
+  /** Changes of running channels a channel and hour. */
+  readonly adjustmentsPerHour: number;
   readonly byArrivals: readonly {
     readonly arrivals: Arrivals;
     readonly channels: number;
@@ -140,6 +142,8 @@ function resultOf(
     utilisation: sum(outcomes, (one) => one.usedHours) / cpuHours,
     reserved: sum(outcomes, (one) => one.reservedHours) / cpuHours,
     refusedShare: refused / Math.max(1, refused + sum(outcomes, (one) => one.admitted)),
+    adjustmentsPerHour:
+      sum(outcomes, (one) => one.adjustments) / sum(outcomes, (one) => one.simulatedChannelHours),
     byArrivals: kinds.map((arrivals) => ({
       arrivals,
       ...carried(outcomes.filter((_, i) => workloads[i]!.kind === arrivals)),

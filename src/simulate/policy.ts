@@ -8,6 +8,8 @@ export interface Policy {
   /** After each step. */
   observe?(host: Host, step: number): void;
   ended?(arrival: Arrival, host: Host): void;
+  /** Changes of running channels so far. */
+  readonly adjustments?: number;
   /** Cores that are promised now. */
   reservedCores(): number;
 }

@@ -15,6 +15,8 @@ export interface Outcome {
   readonly hours: number;
   readonly admitted: number;
   readonly refused: number;
+  /** Changes of running channels by the policy, loans of thousandths among them; warm-up included. */
+  readonly adjustments: number;
   /** Warm-up included: what the simulator has done. */
   readonly simulatedChannelHours: number;
   readonly series: readonly Sample[];
@@ -69,6 +71,7 @@ export function simulate(workload: Workload, policy: Policy): Outcome {
     hours: hoursOf(counted.steps),
     admitted,
     refused,
+    adjustments: policy.adjustments ?? 0,
     simulatedChannelHours: hoursOf(simulatedSteps),
     series,
   };
