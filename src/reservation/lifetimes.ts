@@ -29,8 +29,6 @@ export class Lifetimes {
   readonly #freed = new Set<string>();
   /** Their processes are set free for a write that is under way. */
   readonly #leaving = new Set<string>();
-  /** Processes that had ended when the daemon started, while that cannot be written: what has their pid now is another. */
-  readonly #ended = new Map<string, ProcessRef>();
   #stopped = false;
 
   constructor(deps: ReservationDeps, book: Book) {
@@ -139,7 +137,6 @@ export class Lifetimes {
   #changed(after: LedgerRecord, before: LedgerRecord | undefined): void {
     const { id, process } = after.reservation;
     if (after.reservation.state !== 'PAUSED') this.#freed.delete(id);
-    if (!sameProcess(process, this.#ended.get(id)) || after.bootId !== before?.bootId) this.#ended.delete(id);
     if (!sameProcess(process, this.#watches.get(id)?.process)) {
       this.#watches.get(id)?.close();
       this.#watches.delete(id);
@@ -214,18 +211,13 @@ export class Lifetimes {
     }
   }
 
-  /** Nobody is to be brought back to its CPUs: its process is on its way out, or has ended. */
   isLeaving(id: string): boolean {
-    return this.#leaving.has(id) || this.#ended.has(id);
-  }
-
-  noteEnded(id: string, process: ProcessRef | undefined): void {
-    if (process !== undefined) this.#ended.set(id, process);
+    return this.#leaving.has(id);
   }
 
   /** A process that outlives its reservation must not stay on CPUs that are others' from now on. */
   setFree({ id, process, state }: Reservation): void {
-    if (process === undefined || this.#ended.has(id)) return;
+    if (process === undefined) return;
     try {
       this.#deps.pinning.pin(process, this.#deps.topology().schedulable);
     } catch (error) {

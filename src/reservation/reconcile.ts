@@ -3,6 +3,7 @@ import { isCorecastError, messageOf } from '../lib/errors.js';
 import type { Book } from './book.js';
 import { cpusetOf, WHOLE_CPU_MILLI } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
+import type { EndedProcesses } from './ended-processes.js';
 import type { LeaseStep } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
@@ -14,10 +15,15 @@ import { holdsCpus, type ProcessRef } from './reservation.js';
  * are adopted and their masks repaired, what ended meanwhile is released, what cannot come any more expires. Nothing
  * here stops the daemon or a channel: what cannot be written now is written when the disk allows.
  */
-export async function reconcile(deps: ReservationDeps, book: Book, lifetimes: Lifetimes): Promise<string[]> {
+export async function reconcile(
+  deps: ReservationDeps,
+  book: Book,
+  lifetimes: Lifetimes,
+  ended: EndedProcesses,
+): Promise<string[]> {
   const records = [...book.ledger.live()];
   records.sort((a, b) => a.reservation.createdMs - b.reservation.createdMs);
-  const lines = await Promise.all(records.map((record) => settle(deps, book, lifetimes, record)));
+  const lines = await Promise.all(records.map((record) => settle(deps, book, lifetimes, ended, record)));
   return [...lines.flat(), ...overcommitted(deps, book)];
 }
 
@@ -25,6 +31,7 @@ async function settle(
   deps: ReservationDeps,
   book: Book,
   lifetimes: Lifetimes,
+  ended: EndedProcesses,
   record: LedgerRecord,
 ): Promise<string[]> {
   const { reservation } = record;
@@ -42,7 +49,7 @@ async function settle(
   }
   const rebooted = record.bootId !== undefined && record.bootId !== deps.bootId;
   if (process === undefined || rebooted || !lives(deps, process)) {
-    lifetimes.noteEnded(id, process);
+    if (process !== undefined) ended.note(id, process);
     if (record.restarting && state === 'ACTIVE') {
       // From the moment of the write: the wall clock may jump while the disk refuses.
       const restart = () => ({

@@ -14,6 +14,7 @@ import { type AttachCall, type Attached, Attaching } from './attach.js';
 import { Book } from './book.js';
 import { cpusetOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
+import { EndedProcesses } from './ended-processes.js';
 import { FirstAnswers } from './first-answers.js';
 import { Lifetimes } from './lifetimes.js';
 import { type Occupancy, occupancyOf } from './occupancy.js';
@@ -43,7 +44,7 @@ import { WaitingRoom } from './waiting-room.js';
  *   attach.ts, sessions.ts, release.ts, resize.ts   the calls of holders and of the adjuster
  *   relocate.ts       who moves when a CPU is gone
  *   lifetimes.ts      what ends by itself: deadlines, silent holders, ended processes
- *   reconcile.ts, adopt.ts   after a restart; after a lost database
+ *   reconcile.ts, ended-processes.ts, adopt.ts   after a restart; after a lost database
  */
 export interface Reservations {
   /** Compares the ledger with the kernel; call once, before serving. Says what was done, a line each. */
@@ -90,8 +91,11 @@ const SWEEP_MS = 60_000;
 /** Reservations on CPUs that are gone, and found no place, are looked for this often. */
 const RELOCATE_MS = 5_000;
 
-export function createReservations(deps: ReservationDeps): Reservations {
+export function createReservations(given: ReservationDeps): Reservations {
+  const ended = new EndedProcesses();
+  const deps = ended.guard(given);
   const book = new Book(deps.ledger, deps.clock, deps.log);
+  ended.follow(book);
   const lifetimes = new Lifetimes(deps, book);
   const shared = new SharedCpus(deps, book);
   const admission = new Admission(deps, book, shared, () => lifetimes.soonestEndMs());
@@ -110,7 +114,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
 
   return {
     async reconcile() {
-      const lines = await reconcile(deps, book, lifetimes);
+      const lines = await reconcile(deps, book, lifetimes, ended);
       relocating.run();
       waiting.pump();
       return lines;
@@ -130,7 +134,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
     },
     adoptFromKernel: async (announced, peer) => (await adopting.adopt(announced, peer)).reservation,
     confinedTo: (id) =>
-      lifetimes.isLeaving(id) ? [] : cpusetOf(deps.ledger.get(id)?.reservation.cpus ?? []),
+      lifetimes.isLeaving(id) || ended.has(id) ? [] : cpusetOf(deps.ledger.get(id)?.reservation.cpus ?? []),
     list: (includeEnded) =>
       [...(includeEnded ? deps.ledger.records() : deps.ledger.live())]
         .map(({ reservation }) => reservation)
