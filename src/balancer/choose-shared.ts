@@ -132,15 +132,24 @@ function missingOf({ needMilli, sharers, freeMilli, outsideMilli }: Offer): numb
 }
 
 /**
- * Of the host's capacity, the share that is used beyond all that reservations are expected to: what those who share may
- * need at the quantile, and what the others hold. Less than a neighbour's real part, but never the channels' own noise.
+ * Of the host's capacity, the share that others than the reservations use. None is assumed as long as what is measured can be
+ * the channels' own: what those who share need at the quantile, and what the others hold. Beyond that it is all that is
+ * above their means.
  */
-function outsideShare({ host }: DecideInput, index: OccupancyIndex, { rule, sharers }: Sharing): number {
-  let expected = index.reservedMilli;
-  for (const { sum, promisedMilli } of sharers.values())
-    expected += needOf(sum, { ...rule, headroom: 0 }) - promisedMilli;
+function outsideShare(
+  { host, limits }: DecideInput,
+  index: OccupancyIndex,
+  { rule, sharers }: Sharing,
+): number {
+  // Others are to give way.
+  if (limits.host_load >= 1) return 0;
+  let [most, mean] = [index.reservedMilli, index.reservedMilli];
+  for (const { sum, promisedMilli } of sharers.values()) {
+    most += needOf(sum, { ...rule, headroom: 0 }) - promisedMilli;
+    mean += sum.meanMilli - promisedMilli;
+  }
   const used = (host?.busy ?? 0) * index.capacityMilli;
-  return Math.max(0, used - expected) / Math.max(1, index.capacityMilli);
+  return used <= most ? 0 : Math.max(0, used - mean) / Math.max(1, index.capacityMilli);
 }
 
 function cpusOf(index: OccupancyIndex, forecast: Forecast, offer: Offer): readonly CpuShare[] | undefined {

@@ -445,17 +445,21 @@ describe('live channels that share CPUs', () => {
   it('leave a neighbour outside corecast what it uses, beyond what they may need themselves', () => {
     const { held, index } = admitted(EIGHT, open, 10);
     const sharers = sharersOf(index.host, segmentsOf(index.host, 64), held);
-    const at = (busy: number) =>
+    const at = (busy: number, host_load: number) =>
       decideInput(EIGHT, 0.4, {
         occupancy: index,
         sharing: sharing(sharers),
         host: hostState(busy),
-        ...open,
+        limits: limits({ host_load }),
       });
     // Ten channels may need 4 of the 8 CPUs: that they use as much is no neighbour.
-    expect(failed(at(0.5))).toEqual([]);
-    expect(failed(at(0.97))).toEqual(['CPU_SHORT']);
-    expect(textOf(at(0.97), 'CPU_SHORT')).toMatch(/while others than the reservations use [34]\.\d\d cores/);
+    expect(failed(at(0.5, 0.98))).toEqual([]);
+    expect(failed(at(0.9, 0.98))).toEqual(['CPU_SHORT']);
+    expect(textOf(at(0.9, 0.98), 'CPU_SHORT')).toMatch(
+      /while others than the reservations use [34]\.\d\d cores/,
+    );
+    // 1: other work is to give way.
+    expect(failed(at(0.9, 1))).toEqual([]);
   });
 
   it('do not count those who ask for CPUs of their own', () => {

@@ -1,0 +1,39 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { LiveDaemon, until } from '../support/live-daemon.js';
+import { channel, held } from '../support/live-requests.js';
+import { realHost } from '../support/reservation-world.js';
+
+/** A load that nobody forecast: a process that computes, for each CPU. */
+const burners: ChildProcess[] = [];
+const burn = () => {
+  for (const _ of realHost().schedulable) burners.push(spawn(process.execPath, ['-e', 'for (;;);']));
+};
+const quiet = () => {
+  for (const child of burners.splice(0)) child.kill('SIGKILL');
+};
+afterEach(quiet);
+
+describe('a neighbour that takes all CPUs', { timeout: 60_000 }, () => {
+  const daemon = new LiveDaemon('[limits]\nhost_load = 0.98');
+  afterAll(() => daemon.close());
+
+  const verdict = async () => (await daemon.client.predict(channel())).decision!;
+  const failed = async () =>
+    (await verdict()).reasons.filter(({ passed }) => !passed).map(({ code }) => code);
+
+  it('closes admission with the next sample, leaves who runs alone, and opens it again by ending', async () => {
+    await daemon.start();
+    const { reservation } = await held(daemon, 'first');
+    await until(async () => (await failed()).length === 0, 'admission is open');
+    burn();
+    const begun = performance.now();
+    await until(async () => (await failed()).length > 0, 'admission is closed');
+    // One tick of the monitor after a whole one of load, and what a busy machine takes to answer.
+    expect(performance.now() - begun).toBeLessThan(4_000);
+    for (const code of await failed()) expect(['HOST_LOAD', 'CPU_SHORT']).toContain(code);
+    expect((await daemon.reservation('first'))?.cpus).toEqual(reservation.cpus);
+    quiet();
+    await until(async () => (await failed()).length === 0, 'admission is open again');
+  });
+});
