@@ -44,14 +44,21 @@ export function createCgroupPinning(options: CgroupPinningOptions): Pinning {
   const look = (process: ProcessRef): Held => {
     forget(process);
     const found = openChannelCgroup(roots, process.pid);
-    const taken =
-      typeof found !== 'string' &&
-      [...held].find(([, { cgroup }]) => typeof cgroup !== 'string' && cgroup.path === found.path);
-    if (typeof found !== 'string' && taken) found.close();
-    const cgroup = taken ? `its cgroup is that of process ${taken[0]}` : found;
+    const holder = typeof found === 'string' ? undefined : holderOf(found.path);
+    if (typeof found !== 'string' && holder !== undefined) found.close();
+    const cgroup = holder === undefined ? found : `its cgroup is that of process ${holder}`;
     const now: Held = { startTicks: process.startTicks, cgroup, granted: '' };
     held.set(process.pid, now);
     return now;
+  };
+  /** The process that is held by this cgroup and lives; one that was replaced in it, at a change of rung, does not. */
+  const holderOf = (path: string): number | undefined => {
+    for (const [pid, { startTicks, cgroup }] of held) {
+      if (typeof cgroup === 'string' || cgroup.path !== path) continue;
+      if (isSame(addon, { pid, startTicks })) return pid;
+      forget({ pid, startTicks });
+    }
+    return undefined;
   };
   /** Runs `change` with the process's own cgroup; without one, or when it vanishes meanwhile, `otherwise`. */
   const within = <T>(
@@ -63,7 +70,6 @@ export function createCgroupPinning(options: CgroupPinningOptions): Pinning {
   ): T => {
     if (typeof now.cgroup === 'string') return otherwise();
     try {
-      expectSame(addon, process);
       return change(now.cgroup);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw kernelError(error, process.pid, cpus);
@@ -87,7 +93,10 @@ export function createCgroupPinning(options: CgroupPinningOptions): Pinning {
         process,
         cpus,
         now,
-        (cgroup) => move(affinity, cgroup, process, cpus),
+        (cgroup) => {
+          expectSame(addon, process);
+          return move(affinity, cgroup, process, cpus);
+        },
         () => affinity.pin(process, cpus),
       );
     },
@@ -98,6 +107,7 @@ export function createCgroupPinning(options: CgroupPinningOptions): Pinning {
         cpus,
         look(process),
         (cgroup) => {
+          expectSame(addon, process);
           if (sameCpuset(cgroup.cpus(), cpus)) return affinity.verify(process, cpus);
           const { threads, repaired } = move(affinity, cgroup, process, cpus);
           return { threads, repaired: Math.max(repaired, threads.length) };
@@ -113,7 +123,7 @@ export function createCgroupPinning(options: CgroupPinningOptions): Pinning {
         process,
         cpus,
         now,
-        (cgroup) => restore(affinity, cgroup, now, process, cpus),
+        (cgroup) => restore(addon, affinity, cgroup, now, process, cpus),
         () => affinity.repair(process, cpus),
       );
       // It may be in another cgroup now.
@@ -146,8 +156,9 @@ function move(affinity: Pinning, cgroup: ChannelCgroup, process: ProcessRef, cpu
   return { threads: affinity.verify(process, cpus).threads, repaired: moved.repaired };
 }
 
-/** One small read where all is in order. */
+/** One small read where all is in order; that the process is the same one affinity.repair() makes sure of. */
 function restore(
+  addon: Pick<HostAddon, 'startTicks'>,
   affinity: Pinning,
   cgroup: ChannelCgroup,
   now: Held,
@@ -163,6 +174,7 @@ function restore(
     return affinity.repair(process, cpus);
   }
   now.granted = '';
+  expectSame(addon, process);
   cgroup.write(cpus);
   const { threads, repaired } = affinity.repair(process, cpus);
   const text = `the CPUs of its cgroup ${cgroup.path} had been set to ${formatCpuset(found) || 'none'} by another process`;
@@ -174,6 +186,14 @@ function reasonOf(held: readonly Held[]): string {
   const own = held.length - without.length;
   const summary = `${own} of ${held.length} channels have a cpuset of their own`;
   return without.length === 0 ? summary : `${summary}; the others their affinity, such as: ${without[0]}`;
+}
+
+function isSame(addon: Pick<HostAddon, 'startTicks'>, { pid, startTicks }: ProcessRef): boolean {
+  try {
+    return addon.startTicks(pid) === startTicks;
+  } catch {
+    return false;
+  }
 }
 
 function expectSame(addon: Pick<HostAddon, 'startTicks'>, { pid, startTicks }: ProcessRef): void {

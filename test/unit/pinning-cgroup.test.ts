@@ -146,8 +146,19 @@ describe('a channel with a cpuset of its own', () => {
     pinning.pin(ref, [4]);
     pinning.verify({ pid: 43, startTicks: 777 }, [4]);
     expect(pinning.backend().reason).toContain('its cgroup is that of process 42');
-    pinning.forget(ref);
-    pinning.verify({ pid: 43, startTicks: 777 }, [4]);
+  });
+
+  it('is the next process that the wrapper starts in the same cgroup', () => {
+    begin();
+    mkdirSync(join(tree.root, 'proc/43'));
+    writeFileSync(join(tree.root, 'proc/43/cgroup'), '0::/a.service/corecast-42\n');
+    pinning.pin(ref, [4]);
+    process.startTicks = 778;
+    expect(pinning.pin({ pid: 43, startTicks: 778 }, [5]).threads).toMatchObject([
+      { cpus: [5] },
+      { cpus: [5] },
+    ]);
+    expect(asked()).toBe('5');
     expect(pinning.backend().reason).toBe('1 of 1 channels have a cpuset of their own');
   });
 

@@ -58,17 +58,28 @@ async function channelsRun(host) {
 async function daemonReload(host) {
   const mark = await logMark(host);
   const channels = await processes(host);
-  const [news] = channels;
+  const lists = channels.map(
+    ({ pid }) => `grep -h Cpus_allowed_list /proc/${pid}/task/*/status | cut -f2 | sort -u | xargs`,
+  );
   // Read in one command with the reload, before the daemon's next tick can mend it.
   const right = await host.sh(`mkdir -p /etc/systemd/system/system.slice.d
 printf '[Slice]\\nAllowedCPUs=0-7\\n' >/etc/systemd/system/system.slice.d/all.conf
 systemctl daemon-reload
-grep -h Cpus_allowed_list /proc/${news.pid}/task/*/status | cut -f2 | sort -u | tr '\\n' ' '`);
+${lists.join('\n')}`);
   await host.until('the masks are right again', wholeWithin(channels));
-  for (const one of channels) await assertWithin(host, one);
-  const lines = (await logSince(host, mark)).filter(({ msg }) => /had left their CPUs/.test(msg));
-  for (const { cause, msg } of lines) assert.equal(cause, 'cgroup', msg);
-  return { masks_after_reload: right.trim(), repairs: lines.length, said: lines[0]?.msg ?? '' };
+  const wrong = right.split('\n').filter((list, i) => list !== channels[i].cpus).length;
+  const repairs = await repairsLogged(host, mark, wrong);
+  for (const { cause, msg } of repairs) assert.equal(cause, 'cgroup', msg);
+  return { masks_after_reload: right.split('\n'), repairs: repairs.length, said: repairs[0]?.msg ?? '' };
+}
+
+async function repairsLogged(host, mark, atLeast) {
+  const giveUp = Date.now() + 60_000;
+  for (;;) {
+    const lines = (await logSince(host, mark)).filter(({ msg }) => /had left their CPUs/.test(msg));
+    if (lines.length >= atLeast) return lines;
+    assert.ok(Date.now() < giveUp, `${atLeast} channels had wrong masks, ${lines.length} repairs are logged`);
+  }
 }
 
 async function cpuOffline(host) {
