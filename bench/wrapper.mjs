@@ -3,11 +3,14 @@
  * command, daemon asked, reservation durable, CPUs set. Beside it the same command started by a bare node, which is the
  * floor of any wrapper in node, and by nobody.
  *
+ * And what stays resident while the command runs, in both modes: of the process that was started, its child aside, after
+ * SETTLE_MS, several at once (pages that they share count in proportion, Pss of proc_pid_smaps(5)), less the command alone.
+ *
  *   npm run -s bench -- wrapper [--json] [--rounds N]
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +43,7 @@ export async function run({ rounds = 30 } = {}) {
         if (i >= 0) times[way].push(ms);
       }
     }
+    const resident = await residentMemory(dir, socket, words.slice(1));
     const p50 = (way) => quantile(times[way], 0.5);
     return {
       rows: Object.keys(ways).map((way) => ({
@@ -50,6 +54,7 @@ export async function run({ rounds = 30 } = {}) {
       figures: {
         added_p50_ms: p50('corecast') - p50('nobody'),
         node_floor_p50_ms: p50('node') - p50('nobody'),
+        ...resident,
         ratio_to_floor: (p50('corecast') - p50('nobody')) / (p50('node') - p50('nobody')),
       },
     };
@@ -58,6 +63,46 @@ export async function run({ rounds = 30 } = {}) {
     await once(daemon, 'exit');
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+const AT_ONCE = 4;
+const SETTLE_MS = 6_000;
+
+/** MB beside the command; the command stands in for FFmpeg and does nothing. */
+async function residentMemory(dir, socket, args) {
+  const idle = join(dir, 'ffmpeg-idle');
+  writeFileSync(idle, '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 });
+  const options = ['run', '-q', '--require', '--no-probe', '--socket', socket];
+  const run = (mode) => [
+    process.execPath,
+    [join(dist, 'client/cli.js'), ...options, ...mode, '--', idle, ...args],
+  ];
+  const alone = await memoryOf(idle, args);
+  const wrapper = await memoryOf(...run([]));
+  const light = await memoryOf(...run(['--exec']));
+  return {
+    wrapper_resident_mb: wrapper.pssMb,
+    wrapper_rss_mb: wrapper.rssMb,
+    light_resident_mb: Math.max(0, light.pssMb - alone.pssMb),
+    light_rss_mb: Math.max(0, light.rssMb - alone.rssMb),
+  };
+}
+
+async function memoryOf(program, args) {
+  const children = Array.from({ length: AT_ONCE }, () =>
+    spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] }),
+  );
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  const read = children.map(({ pid }) => readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
+  for (const child of children) {
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  }
+  const mean = (key) => {
+    const kilobytes = read.map((text) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(text)[1]));
+    return kilobytes.reduce((a, b) => a + b, 0) / kilobytes.length / 1024;
+  };
+  return { pssMb: mean('Pss'), rssMb: mean('Rss') };
 }
 
 async function untilStarted(program, args) {

@@ -8,12 +8,11 @@ import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js'
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { CorecastClient } from './connect.js';
-import { closePlaylists, continuationOf, withOpenPlaylists } from './continuity.js';
-import { DashPresentation } from './dash-presentation.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { svtAv1Major } from './ffmpeg-build.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { Holder, type Lease } from './holder.js';
+import { KeptOutputs } from './kept-outputs.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
 import { atRung, FULL_QUALITY, type Restart, type Rung } from './rungs.js';
 import { SignalRelay } from './signals.js';
@@ -69,9 +68,8 @@ export class ChannelRun {
   /** Under way until its FFmpeg has shown a frame or outlived its trial. */
   #changing: RungChange | undefined;
   #done: Restart = { mediaSeconds: 0, frames: 0, part: 1 };
-  /** The user's command; its playlists are left open where FFmpeg may be replaced. */
-  readonly #command: FfmpegCommand;
-  readonly #presentations: readonly DashPresentation[];
+  /** Undefined without a ladder: FFmpeg is never replaced. */
+  readonly #kept: KeptOutputs | undefined;
   #starts = 0;
   #stopAskedMs = 0;
   #toldLagS = 0;
@@ -90,9 +88,7 @@ export class ChannelRun {
     this.#options = options;
     this.cpus = options.cpus;
     this.lease = { reservationId: options.reservation.id, token: options.reservation.token };
-    const ladder = options.rungs.length > 0;
-    this.#command = ladder ? withOpenPlaylists(options.command) : options.command;
-    this.#presentations = ladder ? DashPresentation.of(options.command) : [];
+    this.#kept = options.rungs.length > 0 ? new KeptOutputs(options.command) : undefined;
   }
 
   /** Starts FFmpeg at full quality. Throws what FfmpegProcess.start throws. */
@@ -146,14 +142,7 @@ export class ChannelRun {
 
   /** An FFmpeg that was killed left its outputs as they are, and so does this. */
   #end(ending: Ending): Ending {
-    const { command, rungs, note } = this.#options;
-    if (rungs.length === 0 || ending.code === undefined) return ending;
-    try {
-      closePlaylists(command);
-      for (const presentation of this.#presentations) presentation.close();
-    } catch (error) {
-      note(`the end of a playlist could not be written: ${messageOf(error)}`);
-    }
+    if (ending.code !== undefined) this.#kept?.close(this.#options.note);
     return ending;
   }
 
@@ -166,7 +155,7 @@ export class ChannelRun {
     const { command, rungs, clock, reservation, decision } = this.#options;
     const rung = this.#rung === 0 ? FULL_QUALITY : rungs[this.#rung - 1]!;
     const restart = this.#done.part > 1 ? this.#done : undefined;
-    const now = parseFfmpegCommand(atRung(this.#command, rung, restart));
+    const now = parseFfmpegCommand(atRung(this.#kept?.command ?? command, rung, restart));
     const planned = this.#planned(now);
     const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
       ? await svtAv1Major(command.program)
@@ -265,7 +254,7 @@ export class ChannelRun {
     const change = { ...wanted, gapMs: 0 };
     this.#changing = change;
     await this.#holder?.announce();
-    for (const presentation of this.#presentations) presentation.ending();
+    this.#kept?.ending();
     // A start that is tried again goes on from the same moment.
     if (this.#starts === 0) this.#stopAskedMs = clock.monotonicMs();
     const ending = await this.#process.stop(MAKE_WAY_MS);
@@ -274,7 +263,7 @@ export class ChannelRun {
     this.#addDone(clock.monotonicMs());
     this.#rung = wanted.rung;
     this.rungChanges.push(change);
-    for (const presentation of this.#presentations) presentation.ended(this.#done.part);
+    this.#kept?.ended(this.#done.part);
     const { text } = wanted.rung === 0 ? FULL_QUALITY : rungs[wanted.rung - 1]!;
     const what = wanted.rung === 0 ? text : `rung ${wanted.rung} (${text})`;
     note(`restarting FFmpeg at ${what} from ${this.#done.mediaSeconds.toFixed(1)} s: ${wanted.reason}`);
@@ -312,8 +301,7 @@ export class ChannelRun {
     const quick = this.#options.clock.monotonicMs() - this.#launchedMs < FAILED_START_MS;
     const failed = ending.code !== 0 && (this.#process.progress?.frame ?? 0) === 0;
     if (this.#starts === 0 || !quick || !failed || this.#stopping) return false;
-    const reopens = this.#command.outputs.some((output) => continuationOf(output) === 'reopened');
-    if ((reopens || this.#rung === 0) && this.#starts < MOST_STARTS) {
+    if ((this.#kept?.reopens === true || this.#rung === 0) && this.#starts < MOST_STARTS) {
       await sleep(START_AGAIN_MS);
       this.#wanted = { rung: this.#rung, reason: 'it did not start' };
       return !this.#stopping;

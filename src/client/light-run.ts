@@ -14,7 +14,8 @@ export interface LightRunOptions {
   readonly socket: string;
   /** No FFmpeg without a reservation that it is attached to. */
   readonly require: boolean;
-  readonly rungs: number;
+  /** It was given one, and leaves it out. */
+  readonly ladder: boolean;
   readonly note: (text: string) => void;
 }
 
@@ -45,8 +46,7 @@ export async function becomeFfmpeg(
   const { client, reservation, decision } = admission;
   const lease = { reservationId: reservation.id, token: reservation.token };
   options.note(LIGHT_MODE);
-  if (options.rungs > 0)
-    options.note('the rungs of --degrade are left out: light mode cannot restart FFmpeg');
+  if (options.ladder) options.note('the rungs of --degrade are left out: light mode cannot restart FFmpeg');
   const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
     ? await svtAv1Major(command.program)
     : 1;

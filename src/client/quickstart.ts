@@ -1,58 +1,61 @@
 #!/usr/bin/env node
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { formatCpuset, isSubset, parseCpuset } from '../lib/cpuset.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
-import { type CorecastClient, connect } from './connect.js';
+import type { CorecastClient } from './connect.js';
 import { type Mask, type Outcome, printOutcome } from './quickstart-print.js';
+import { QuickstartProcesses } from './quickstart-processes.js';
 
 /**
  * The main job once, as an operator would see it: a daemon of its own on an empty state directory, one live transcode
- * through the wrapper, and what was forecast beside what happened. Stops and removes everything that it started.
+ * through the wrapper, and what was forecast beside what happened; or an overload (quickstart-overload.ts). Stops and
+ * removes everything that it started.
  */
-const DAEMON_START_MS = 15_000;
-const dist = fileURLToPath(new URL('..', import.meta.url));
-
 interface Options {
   encoder: string;
   preset?: string;
   seconds: number;
+  scenario: 'transcode' | 'overload';
   json?: boolean;
 }
 
-const started: ChildProcess[] = [];
-let work: string | undefined;
-
-async function main(): Promise<number> {
+async function main(processes: QuickstartProcesses): Promise<number> {
   const program = new Command('quickstart')
     .argument('[input]', "a video file (default: a clip made with FFmpeg's own sources)")
+    .addOption(
+      new Option('--scenario <name>', 'what is shown')
+        .choices(['transcode', 'overload'])
+        .default('transcode'),
+    )
     .option('--encoder <name>', 'FFmpeg encoder', 'libx264')
     .option('--preset <name>', "the encoder's preset (default: its own)")
     .option('--seconds <n>', 'how much of the input to transcode', seconds, 12)
     .option('--json', 'one JSON object as the last line')
     .parse();
   const options = program.opts<Options>();
+  if (options.scenario === 'overload') {
+    const { overload } = await import('./quickstart-overload.js');
+    const outcome = await overload(processes);
+    if (options.json) console.log(JSON.stringify(outcome));
+    return 0;
+  }
   const given = program.args[0];
   if (given !== undefined && !existsSync(given)) {
     throw new CorecastError('INVALID_ARGUMENT', `input ${JSON.stringify(given)} does not exist`);
   }
-  work = mkdtempSync(join(tmpdir(), 'corecast-quickstart-'));
-  const input = given === undefined ? await makeClip(work, options.seconds) : resolve(given);
+  const input =
+    given === undefined ? await processes.makeClip('clip.mp4', '640x360', options.seconds) : resolve(given);
   const say = (line: string) => process.stderr.write(`[quickstart] ${line}\n`);
-
   say('starting a daemon of its own');
-  const socket = join(work, 'corecast.sock');
-  const daemon = startDaemon(work, socket);
-  const client = await connected(daemon, socket);
+  const client = await processes.daemon();
   say(`transcoding up to ${options.seconds} s of ${basename(input)} with ${options.encoder}, live`);
-  const outcome = await transcode(client, socket, input, work, options);
+  const outcome = await transcode(client, processes, input, options);
   client.close();
   printOutcome(outcome);
   if (options.json) console.log(JSON.stringify(outcome));
@@ -66,98 +69,20 @@ function seconds(text: string): number {
   return value;
 }
 
-async function makeClip(folder: string, length: number): Promise<string> {
-  const path = join(folder, 'clip.mp4');
-  const source = `testsrc2=size=640x360:rate=25,noise=alls=6:allf=t`;
-  const args = ['-hide_banner', '-loglevel', 'error', '-f', 'lavfi', '-i', source, '-t', String(length)];
-  const ffmpeg = start('ffmpeg', [
-    ...args,
-    '-c:v',
-    'libx264',
-    '-preset',
-    'ultrafast',
-    '-pix_fmt',
-    'yuv420p',
-    path,
-  ]);
-  const [code] = await once(ffmpeg, 'exit');
-  if (code !== 0) throw new CorecastError('INTERNAL', `FFmpeg could not make the clip (exit ${code})`);
-  return path;
-}
-
-function startDaemon(folder: string, socket: string): ChildProcess {
-  const config = join(folder, 'corecast.toml');
-  writeFileSync(
-    config,
-    `[daemon]\nsocket = ${JSON.stringify(socket)}\nstate_dir = ${JSON.stringify(join(folder, 'state'))}\n` +
-      'http_address = ""\nlog_level = "warn"\n',
-  );
-  return start(process.execPath, [join(dist, 'main.js'), '--config', config]);
-}
-
-async function connected(daemon: ChildProcess, socket: string): Promise<CorecastClient> {
-  const giveUp = Date.now() + DAEMON_START_MS;
-  for (;;) {
-    if (daemon.exitCode !== null)
-      throw new CorecastError('INTERNAL', `the daemon ended with exit ${daemon.exitCode}`);
-    try {
-      return await connect({ socket, timeoutMs: 5_000 });
-    } catch (error) {
-      if (Date.now() > giveUp) throw error;
-      await pause(50);
-    }
-  }
-}
-
 async function transcode(
   client: CorecastClient,
-  socket: string,
+  processes: QuickstartProcesses,
   input: string,
-  folder: string,
   options: Options,
 ): Promise<Outcome> {
   const name = `quickstart ${basename(input)}`;
   const preset = options.preset === undefined ? [] : ['-preset', options.preset];
-  const ffmpeg = [
-    'ffmpeg',
-    '-hide_banner',
-    '-loglevel',
-    'warning',
-    '-nostdin',
-    '-y',
-    '-re',
-    '-t',
-    String(options.seconds),
-  ];
-  const command = [
-    ...ffmpeg,
-    '-i',
-    input,
-    '-an',
-    '-c:v',
-    options.encoder,
-    ...preset,
-    join(folder, 'out.mkv'),
-  ];
-  const wrapper = start(process.execPath, [
-    join(dist, 'client/cli.js'),
-    ...[
-      'run',
-      '--socket',
-      socket,
-      '--require',
-      '--complexity',
-      'probe',
-      '--class',
-      'live',
-      '--wait',
-      '60',
-      '--name',
-      name,
-      '--',
-      ...command,
-    ],
-  ]);
+  const quiet = ['-hide_banner', '-loglevel', 'warning', '-nostdin', '-y'];
+  const paced = ['-re', '-t', String(options.seconds), '-i', input];
+  const encode = ['-an', '-c:v', options.encoder, ...preset];
+  const command = ['ffmpeg', ...quiet, ...paced, ...encode, join(processes.folder, 'out.mkv')];
+  const asked = ['--complexity', 'probe', '--class', 'live', '--wait', '60', '--name', name];
+  const wrapper = processes.wrapper(asked, command);
   const ended = once(wrapper, 'exit') as Promise<[number | null]>;
   const seen = await follow(client, name, ended);
   const [code] = await ended;
@@ -221,35 +146,15 @@ function masksOf(pid: number, reservation: Reservation__Output): Mask[] {
   }
 }
 
-function start(command: string, args: string[]): ChildProcess {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  started.push(child);
-  return child;
-}
-
-async function stopAll(): Promise<void> {
-  for (const child of started.reverse()) {
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue;
-    const gone = once(child, 'exit');
-    child.kill('SIGTERM');
-    await Promise.race([gone, pause(8_000)]);
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-  }
-  if (work !== undefined) rmSync(work, { recursive: true, force: true });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((done) => setTimeout(done, ms));
-}
-
+const processes = new QuickstartProcesses();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => void stopAll().finally(() => process.exit(130)));
+  process.once(signal, () => void processes.close().finally(() => process.exit(130)));
 }
 try {
-  process.exitCode = await main();
+  process.exitCode = await main(processes);
 } catch (error) {
   process.stderr.write(`quickstart: ${messageOf(error)}\n`);
   process.exitCode = 1;
 } finally {
-  await stopAll();
+  await processes.close();
 }

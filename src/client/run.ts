@@ -1,7 +1,7 @@
 import type { Signature, VideoInput } from '../forecast/signature.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { type Cpuset, cpuset } from '../lib/cpuset.js';
-import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
+import { isCorecastError, messageOf } from '../lib/errors.js';
 import type { ChannelClass } from '../reservation/reservation.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { UsageSummary__Output } from '../rpc/generated/corecast/v1/UsageSummary.js';
@@ -14,11 +14,11 @@ import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import type { Lease } from './holder.js';
+import { derivedRungs, givenRungs } from './ladder.js';
 import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
 import type { PlannedOutput } from './outputs.js';
 import { placeProcess } from './place-process.js';
-import { parseRung, type Rung } from './rungs.js';
-import { shellWords } from './shell-words.js';
+import type { Rung } from './rungs.js';
 import { SignalRelay } from './signals.js';
 import { type CommandSignature, commandSignature } from './signature.js';
 
@@ -32,7 +32,7 @@ export interface RunOptions {
   readonly exclusive: boolean;
   /** 0 lets the forecast choose. */
   readonly cpuCount: number;
-  /** Rungs of the degrade ladder, each a string of output options; or AUTO_LADDER alone. */
+  /** Rungs of the degrade ladder, each a string of output options; or "auto" alone. */
   readonly degrade: readonly string[];
   readonly require: boolean;
   readonly runAnyway: boolean;
@@ -46,9 +46,6 @@ export interface RunOptions {
   /** Lines for the operator, on standard error. */
   readonly note: (text: string) => void;
 }
-
-/** As the only rung: a ladder is derived from the command. */
-export const AUTO_LADDER = 'auto';
 
 /** What happened, for --json and --report. Times in milliseconds. */
 export interface RunReport {
@@ -102,7 +99,7 @@ export async function run(
   connecting.catch(() => {});
   const { read, cost } = await readSignature(command, options);
   const { signature, planned, notes: assumed } = read;
-  const rungs = given ?? (await derivedRungs(command, planned, note));
+  const rungs = given ?? (options.exec ? [] : await derivedRungs(command, planned, note));
   const probeMs = clock.monotonicMs() - startedMs;
   const admission: Admission =
     signature === undefined
@@ -131,7 +128,7 @@ export async function run(
         () => {},
       );
     note(admission.why);
-    if (options.exec) return lightRun(command, planned, rungs.length, admission, options);
+    if (options.exec) return lightRun(command, planned, admission, options);
     return runUnpinned(command, summary, startedMs, clock);
   }
   const leave = placeProcess({
@@ -140,7 +137,7 @@ export async function run(
     socket: options.socket,
     note,
   });
-  if (options.exec) return lightRun(command, planned, rungs.length, admission, options);
+  if (options.exec) return lightRun(command, planned, admission, options).finally(leave);
   return runReserved(
     command,
     planned,
@@ -245,37 +242,11 @@ function cpusOf(reservation: Reservation__Output): Cpuset {
 async function lightRun(
   command: FfmpegCommand,
   planned: readonly PlannedOutput[],
-  rungs: number,
   admission: Admission,
   options: RunOptions,
 ): Promise<never> {
   const { becomeFfmpeg } = await import('./light-run.js');
-  return becomeFfmpeg(command, planned, admission, { ...options, rungs });
-}
-
-/** Undefined where they are to be derived. */
-function givenRungs(texts: readonly string[]): Rung[] | undefined {
-  if (!texts.includes(AUTO_LADDER)) return texts.map((text) => parseRung(shellWords(text), text));
-  if (texts.length === 1) return undefined;
-  throw new CorecastError(
-    'INVALID_ARGUMENT',
-    '--degrade auto stands alone; leave the other rungs out, or auto',
-  );
-}
-
-async function derivedRungs(
-  command: FfmpegCommand,
-  planned: readonly PlannedOutput[],
-  note: (text: string) => void,
-): Promise<Rung[]> {
-  const { deriveRungs } = await import('./auto-rungs.js');
-  const rungs = deriveRungs(command, planned);
-  note(
-    rungs.length === 0
-      ? 'no ladder: nothing of this command has a cheaper setting that --degrade auto knows'
-      : `ladder: ${rungs.map(({ text }, i) => `${i + 1}. ${text}`).join('; ')}`,
-  );
-  return rungs;
+  return becomeFfmpeg(command, planned, admission, { ...options, ladder: options.degrade.length > 0 });
 }
 
 async function release(

@@ -134,6 +134,16 @@ describe('a neighbour that nobody forecast', { timeout: 120_000 }, () => {
     stopBurners();
     await until(async () => (await rung()) === 0, 'restored', 60_000);
     await until(() => wrapper.stderr().includes('at full quality'), 'FFmpeg was restarted at full quality');
+    // Each change of rung leaves its gap in the history.
+    const series = `channel.${(await daemon.reservation('ladder'))!.id}.gap_ms`;
+    const gaps = async () => {
+      const values: number[] = [];
+      for await (const { points } of daemon.client.queryHistory({ series }))
+        values.push(...points.map(({ value }) => value));
+      return values;
+    };
+    await until(async () => (await gaps()).length >= 2, 'both gaps');
+    expect(Math.min(...(await gaps()))).toBeGreaterThan(0);
 
     wrapper.child.kill('SIGINT');
     await wrapper.ended;

@@ -1,0 +1,216 @@
+/**
+ * How soon the daemon, as it ships, helps a live channel. Real FFmpeg, real processes, all on this host:
+ *
+ *   more cores   the picture gets hard at a known moment, on the one CPU that the channel has: until the event that it
+ *                was given more
+ *   a rung       a neighbour outside corecast takes the CPUs, two busy loops a CPU: until the event that the channel is
+ *                degraded, and until the first frame at the new rung
+ *   restored     the neighbour ends: until the event that full quality is back
+ *
+ * Times run from the cause, not from when it was seen. Media time begins up to 0.3 s after a process is attached; the
+ * first figure counts from the earlier of the two.
+ *
+ *   npm run -s bench -- adjust [--json] [--rounds N]
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLI, startDaemon } from './live/daemon.mjs';
+
+/** Longer than the cool-down that follows each start (adjust.cooldown_ms). */
+const EASY_S = 18;
+const HARD_S = 14;
+const LIMIT_MS = 90_000;
+
+export async function run({ rounds = 3 } = {}) {
+  const dir = mkdtempSync(join(tmpdir(), 'corecast-adjust-'));
+  // The host's load is what the neighbours of this benchmark make of it; what is measured is what happens after admission.
+  const daemon = startDaemon(dir, '[limits]\nhost_load = 1\n[training]\nschedule = false\n');
+  const children = new Set();
+  try {
+    await daemon.serving;
+    const events = watchEvents(daemon.socket, children);
+    const clips = makeClips(dir);
+    const grown = [];
+    for (let i = 0; i < Number(rounds); i++)
+      grown.push(await untilGrown(daemon, clips.turning, events, children, i));
+    const bursts = await throughBursts(daemon, clips.steady, events, children, Number(rounds));
+    const figure = (values) => ({ p50: median(values), worst: Math.max(...values) });
+    const figures = {
+      to_more_cores: figure(grown),
+      to_degraded: figure(bursts.map(({ degraded }) => degraded)),
+      to_first_frame_at_rung: figure(bursts.map(({ shown }) => shown)),
+      gap: figure(bursts.map(({ gap }) => gap)),
+      to_restored: figure(bursts.map(({ restored }) => restored)),
+    };
+    return {
+      rows: Object.entries(figures).map(([what, { p50, worst }]) => ({ what, p50_ms: p50, worst_ms: worst })),
+      figures: Object.fromEntries(
+        Object.entries(figures).flatMap(([what, { p50, worst }]) => [
+          [`${what}_p50_ms`, p50],
+          [`${what}_worst_ms`, worst],
+        ]),
+      ),
+    };
+  } finally {
+    for (const child of children) await ended(child);
+    await daemon.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+async function untilGrown(daemon, clip, events, children, round) {
+  const name = `turning ${round}`;
+  // What is told of the input is true of its first part only: nobody could have forecast the rest.
+  const told = ['--no-probe', '--input-signature', 'codec=h264,size=1280x720,fps=25,bitrate=200k'];
+  const options = ['--name', name, '--cpus', '1', ...told];
+  const channel = start(daemon, children, options, clip, ['-preset', 'superfast', '-b:v', '600k']);
+  const attached = await events.next(name, ['attached']);
+  const { atMs } = await events.next(name, ['grown', 'moved'], attached.atMs + EASY_S * 1000);
+  await ended(channel);
+  children.delete(channel);
+  return Math.round(atMs - attached.atMs - EASY_S * 1000);
+}
+
+async function throughBursts(daemon, clip, events, children, rounds) {
+  const name = 'laddered';
+  const ladder = ['--degrade', '-preset ultrafast -s 160x90'];
+  const channel = start(daemon, children, ['--name', name, ...ladder], clip, ['-preset', 'veryfast']);
+  await events.next(name, ['attached']);
+  await sleep(EASY_S * 1000);
+  const results = [];
+  for (let i = 0; i < rounds; i++) {
+    const beganMs = Date.now();
+    const neighbour = startNeighbour(children);
+    const degraded = await events.next(name, ['degraded'], beganMs);
+    const gap = await events.next(name, ['gap'], beganMs);
+    await sleep(5_000);
+    const endedMs = Date.now();
+    for (const child of neighbour) await ended(child);
+    const restored = await events.next(name, ['restored'], endedMs);
+    await events.next(name, ['gap'], endedMs);
+    results.push({
+      degraded: degraded.atMs - beganMs,
+      shown: gap.atMs - beganMs,
+      gap: Number(/(\d+) ms/.exec(gap.reason)[1]),
+      restored: restored.atMs - endedMs,
+    });
+    // The next burst finds it past the cool-down again.
+    await sleep(EASY_S * 1000);
+  }
+  await ended(channel);
+  return results;
+}
+
+function start(daemon, children, options, clip, encode) {
+  const command = [
+    'ffmpeg',
+    '-v',
+    'error',
+    '-nostdin',
+    '-re',
+    '-stream_loop',
+    '-1',
+    '-i',
+    clip,
+    '-c:v',
+    'libx264',
+  ];
+  const args = [CLI, 'run', '-q', '--require', '--class', 'live', '--socket', daemon.socket, ...options];
+  return remember(
+    children,
+    spawn(process.execPath, [...args, '--', ...command, ...encode, '-f', 'null', '-'], quiet()),
+  );
+}
+
+/** Two busy loops for each CPU. */
+function startNeighbour(children) {
+  return Array.from({ length: 2 * availableParallelism() }, () =>
+    remember(children, spawn('sh', ['-c', 'while :; do :; done'], quiet())),
+  );
+}
+
+/** Every event of the daemon with the moment that it came. */
+function watchEvents(socket, children) {
+  const args = [CLI, 'reservations', '--watch', '--json', '--socket', socket];
+  const watch = remember(children, spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
+  const seen = [];
+  let wake = () => {};
+  createInterface({ input: watch.stdout }).on('line', (line) => {
+    const { event, reason, reservation } = JSON.parse(line);
+    seen.push({ atMs: Date.now(), event, reason, name: reservation.name });
+    wake();
+  });
+  const next = async (name, wanted, sinceMs = 0) => {
+    const giveUpMs = Math.max(Date.now(), sinceMs) + LIMIT_MS;
+    for (;;) {
+      const found = seen.find(
+        (one) => one.name === name && wanted.includes(one.event) && one.atMs >= sinceMs,
+      );
+      if (found !== undefined) return found;
+      if (Date.now() > giveUpMs)
+        throw new Error(`${name}: no event ${wanted.join(' or ')} within ${LIMIT_MS} ms`);
+      await Promise.race([
+        new Promise((resolve) => {
+          wake = resolve;
+        }),
+        sleep(1_000),
+      ]);
+    }
+  };
+  return { next };
+}
+
+function makeClips(dir) {
+  const size = 's=1280x720:r=25';
+  const easy = `color=c=gray:${size}:d=${EASY_S}`;
+  const hard = `testsrc2=${size}:d=${HARD_S},noise=alls=40:allf=t`;
+  const turning = join(dir, 'turning.ts');
+  ffmpeg(
+    '-filter_complex',
+    `${easy},format=yuv420p[a];${hard},format=yuv420p[b];[a][b]concat=n=2:v=1`,
+    turning,
+  );
+  const steady = join(dir, 'steady.ts');
+  ffmpeg(
+    '-f',
+    'lavfi',
+    '-i',
+    'testsrc2=s=640x360:r=25:d=20,noise=alls=10:allf=t',
+    '-pix_fmt',
+    'yuv420p',
+    steady,
+  );
+  return { turning, steady };
+}
+
+function ffmpeg(...args) {
+  const encode = ['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '28'];
+  execFileSync('ffmpeg', ['-v', 'error', '-y', ...args.slice(0, -1), ...encode, args.at(-1)]);
+}
+
+function quiet() {
+  return { stdio: ['ignore', 'ignore', 'inherit'] };
+}
+
+function remember(children, child) {
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
+async function ended(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  await Promise.race([gone, sleep(12_000)]);
+  child.kill('SIGKILL');
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
+}
