@@ -61,7 +61,7 @@ export async function overload(processes: QuickstartProcesses): Promise<Overload
   say(
     `everything runs on CPUs ${formatCpuset(cpus)}; waiting times of the adjuster are shortened for the demonstration`,
   );
-  const clip = await processes.makeClip('clip.mp4', '1280x720', 8);
+  const clip = await processes.makeClip('clip.mp4', '640x360', 8);
   const client = await processes.daemon(SETTINGS);
   const events = new Events(client, say);
   try {
@@ -152,7 +152,7 @@ function startChannel(
   onError: (text: string) => void,
 ): ChildProcess {
   const input = ['ffmpeg', '-v', 'error', '-nostdin', '-re', '-stream_loop', '-1', '-i', clip, '-an'];
-  const output = ['-c:v', 'libx264', '-preset', 'veryfast', '-b:v', '2500k', '-f', 'null', '-'];
+  const output = ['-c:v', 'libx264', '-preset', 'veryfast', '-b:v', '800k', '-f', 'null', '-'];
   return processes.wrapper(['--name', name, '--class', 'live', ...LADDER], [...input, ...output], onError);
 }
 
