@@ -8,7 +8,7 @@ import type { Clock } from './lib/clock.js';
 import type { Log } from './lib/log.js';
 import type { Monitor } from './monitor/sample.js';
 import { reallocate } from './reservation/allocator.js';
-import type { Reservation } from './reservation/reservation.js';
+import type { CpuShare, Reservation } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
 import type { Topology } from './topology/topology.js';
 
@@ -44,19 +44,18 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
     config,
     active,
     usage: (id) => recorder.usage(id),
-    idleCores: (held) => {
-      const busy = monitor.latest()?.busyByCpu;
-      return held.reduce((idle, { cpu }) => idle + 1 - (busy?.get(cpu) ?? 1), 0);
-    },
+    idleCores: (held) => idleCores(monitor, held),
     reforecast: (id) => reforecast(parts, id),
     shared: (id) => reservations.sharedPart(id),
     closing: () => reservations.closing(),
     place: ({ id, cpus, exclusive, channelClass }, sharesMilli) => {
-      if (reservations.sharedPart(id) !== undefined)
-        return reservations.spread(
-          id,
-          sharesMilli.reduce((sum, share) => sum + share, 0),
-        );
+      if (reservations.sharedPart(id) !== undefined) {
+        const milli = sharesMilli.reduce((sum, share) => sum + share, 0);
+        const spread = reservations.spread(id, milli);
+        const others = spread?.filter(({ cpu }) => cpus.every((held) => held.cpu !== cpu)) ?? [];
+        // CPUs that a neighbour keeps busy are no help, whoever they are promised to.
+        return others.length > 0 && idleCores(monitor, others) < LEAST_IDLE_CORES ? undefined : spread;
+      }
       const request = { sharesMilli, exclusive, channelClass, smtCoreMilli: config().cpus.smt_core_milli };
       const found = reallocate(topology(), reservations.occupancy(id), cpus, request);
       return found.ok ? found.cpus : undefined;
@@ -77,6 +76,14 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
       );
     },
   });
+}
+
+const LEAST_IDLE_CORES = 0.1;
+
+/** The idle shares of these CPUs over the last tick, summed. */
+function idleCores(monitor: Monitor, held: readonly CpuShare[]): number {
+  const busy = monitor.latest()?.busyByCpu;
+  return held.reduce((idle, { cpu }) => idle + 1 - (busy?.get(cpu) ?? 1), 0);
 }
 
 /** The most of the horizons' 0.9 quantiles, cores; undefined without a request to forecast or CPUs to run on. */

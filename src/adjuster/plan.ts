@@ -152,17 +152,14 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
 }
 
 /** On more of the CPUs that it shares, or on those of others; undefined where it would be no better off. */
-function among(
-  { reserved }: ChannelView,
-  deviation: string,
-  needMilli: number,
-  place: Place,
-): Plan | undefined {
+function among(channel: ChannelView, deviation: string, needMilli: number, place: Place): Plan | undefined {
+  const { reserved } = channel;
   const cpus = place([needMilli]);
   if (cpus === undefined) return undefined;
   const before = new Set(reserved.map(({ cpu }) => cpu));
   const others = cpus.filter(({ cpu }) => !before.has(cpu)).length;
-  if (others === 0 && needMilli <= milliOf(reserved)) return undefined;
+  // More of a promise makes no late channel faster on the same CPUs.
+  if (others === 0 && (isLate(channel) || needMilli <= milliOf(reserved))) return undefined;
   const action = others === cpus.length ? 'move' : 'grow';
   const to = others === 0 ? 'its CPUs' : `${others} CPUs that it did not have`;
   return { action, cpus, reason: `${deviation}; ${needMilli} thousandths on ${to}` };
