@@ -27,15 +27,15 @@ export async function readInventory({ timeoutMs = 3_000 } = {}): Promise<Invento
   };
   // Loaded here: it starts programs as it is loaded, and the daemon has callers to answer first.
   const { default: si } = await import('systeminformation');
-  const [cpu, memory, graphics, system] = await Promise.all([
+  const [cpu, memory, graphics] = await Promise.all([
     ask('CPU model', () => si.cpu()),
     ask('memory size', () => si.mem()),
     ask('GPUs', () => si.graphics()),
-    ask('host name', () => si.osInfo()),
   ]);
   const model = [cpu?.manufacturer, cpu?.brand].filter(Boolean).join(' ');
   return {
-    hostname: system?.hostname || os.hostname(),
+    // Not si.osInfo(): it runs programs synchronously, and the event loop stands still for tens of milliseconds.
+    hostname: os.hostname(),
     cpuModel: model || os.cpus()[0]?.model || 'unknown',
     memoryBytes: memory?.total || os.totalmem(),
     gpus: (graphics?.controllers ?? []).map(({ vendor, model: name }) =>

@@ -25,6 +25,8 @@ export interface LedgerOptions {
   /** leases.keep_ended_ms; asked at each sweep, so that it can change. */
   keepEndedMs(): number;
   readonly createStore?: (directory: string) => LedgerStore;
+  /** Awaited before each write, so that what is committed meanwhile goes with it. */
+  readonly gather?: () => Promise<void>;
 }
 
 /** Records that were set aside and are kept for people to look at; more are only counted. */
@@ -66,7 +68,7 @@ export async function openLedger(options: LedgerOptions): Promise<{ ledger: Ledg
       throw unusable(directory, messageOf(error), error);
     }
   }
-  return { ledger: new Ledger(store, contents, clock, options.keepEndedMs), report };
+  return { ledger: new Ledger(store, contents, clock, options.keepEndedMs, options.gather), report };
 }
 
 type Found = readonly (readonly [string, string])[];

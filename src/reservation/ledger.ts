@@ -56,6 +56,7 @@ export class Ledger {
   /** By record or answer key. */
   readonly #sums = new Map<string, string>();
   readonly #kept: Retention;
+  readonly #gather: (() => Promise<void>) | undefined;
   #census: Census;
   #issued: number;
   #queue: Waiting[] = [];
@@ -66,8 +67,16 @@ export class Ledger {
   #mustReopen = false;
   #closed = false;
 
-  constructor(store: LedgerStore, contents: LedgerContents, clock: Clock, keepEndedMs: () => number) {
+  /** `gather` is awaited before each write: what is committed meanwhile goes with it. */
+  constructor(
+    store: LedgerStore,
+    contents: LedgerContents,
+    clock: Clock,
+    keepEndedMs: () => number,
+    gather?: () => Promise<void>,
+  ) {
     this.#store = store;
+    this.#gather = gather;
     this.#census = contents.census;
     this.#issued = contents.census.token;
     for (const [id, { record, sum }] of contents.records) {
@@ -155,6 +164,7 @@ export class Ledger {
   async #drain(): Promise<void> {
     this.#draining = true;
     while (this.#queue.length > 0) {
+      if (this.#gather !== undefined) await this.#gather();
       const group = this.#queue.splice(0, MAX_GROUP);
       try {
         await this.#write(group);

@@ -126,8 +126,7 @@ export function openCall(
   const controller = new AbortController();
   const abort = () => controller.abort();
   call.once('cancelled', abort);
-  scope.stopping.addEventListener('abort', abort, { once: true });
-  if (scope.stopping.aborted) abort();
+  const forget = onStop(scope.stopping, abort);
   const method = call.getPath().split('/').at(-1) ?? '';
   let finished = false;
 
@@ -136,7 +135,7 @@ export function openCall(
     finished = true;
     // grpc-js reports "cancelled" after every call, finished ones too; what ended well must not be aborted.
     call.removeListener('cancelled', abort);
-    scope.stopping.removeEventListener('abort', abort);
+    forget();
     scope.onCall({
       method,
       code: status[code] ?? 'UNKNOWN',
@@ -155,6 +154,24 @@ export function openCall(
   const context: CallContext = { peer: peerOf(call), signal: controller.signal };
   return { context, finish, fail };
 }
+
+/** One listener for all calls under way: EventTarget looks through all that it has to add or remove one. */
+function onStop(stopping: AbortSignal, abort: () => void): () => void {
+  let calls = underWay.get(stopping);
+  if (calls === undefined) {
+    const added = new Set<() => void>();
+    stopping.addEventListener('abort', () => {
+      for (const call of [...added]) call();
+    });
+    underWay.set(stopping, added);
+    calls = added;
+  }
+  if (stopping.aborted) abort();
+  else calls.add(abort);
+  return () => calls.delete(abort);
+}
+
+const underWay = new WeakMap<AbortSignal, Set<() => void>>();
 
 /** Throws INVALID_ARGUMENT for what was no such message. */
 export function wellFormed<Request>(request: Request): Request {
