@@ -9,7 +9,8 @@
  * its own, all in this process; each asks --each times, one after the other, of the daemon and of the echo server in turns.
  * Channels are released between, outside the measured times. Nothing that was refused is counted: a refusal fails the run.
  *
- * ratio_to_floor: Reserve's p50 over the sum of the three p50s; p99_ratio_to_floor: its p99 over the same sum.
+ * ratio_to_floor: Reserve's p50 over the sum of the three p50s; p99_ratio_to_floor: its p99 over the same sum;
+ * p99_ratio_to_floor_p99: its p99 over that of the sum of each round's three, which meet the same disk and neighbours.
  * lost_after_kill: reservations of the last burst that are not in the ledger after SIGKILL of the daemon.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -120,6 +121,10 @@ function report(one, many, { sample, lost }) {
   const [echo, put, model, p50] = ['echo', 'put', 'model', 'reserve'].map((what) => quantile(one[what], 0.5));
   const floor = echo + put + model;
   const p99 = quantile(one.reserve, 0.99);
+  const floorP99 = quantile(
+    one.echo.map((ms, round) => ms + one.put[round] + one.model[round]),
+    0.99,
+  );
   return {
     rows: [
       ...Object.entries(one).map(([what, ms]) => ({
@@ -141,6 +146,8 @@ function report(one, many, { sample, lost }) {
       floor_ms: floor,
       ratio_to_floor: p50 / floor,
       p99_ratio_to_floor: p99 / floor,
+      floor_p99_ms: floorP99,
+      p99_ratio_to_floor_p99: p99 / floorP99,
       echo_per_second: many.echoPerSecond,
       share_of_echo_rate: many.perSecond / many.echoPerSecond,
       lost_after_kill: lost,
