@@ -4,7 +4,7 @@
  * host/kinds.mjs, about 0.1 cores), live for 80-160 s and are `channels` a CPU at once if all are let in, more than it
  * carries; who is refused does not come back.
  *
- *   npm run -s bench -- host [--json] [--quick] [--inputs A.mp4,B.ts] [--seconds 140] [--seed 1] [--channels 14]
+ *   npm run -s bench -- host [--json] [--quick] [--inputs A.mp4,B.ts] [--seconds 120] [--seed 1] [--channels 14]
  *     [--policies no_admission,count_cap,mean_cpu,corecast] [--calibrate 16] [--results FILE.jsonl] [--minutes M] [--rows FILE.jsonl]
  *
  * About 15 minutes on 2 CPUs; --quick, a smoke test, 2. Use a quiet host. --results keeps each run in a file and does not
@@ -18,6 +18,7 @@
  * threads. corecast is the daemon as it ships behind `corecast run`, calibrated first by a few runs, and then has a second
  * part: a neighbour that takes half of the CPUs for 20 s (burst_*: from then on until 10 s after it).
  */
+import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,12 +68,14 @@ class Bench {
   outcomes;
   #options;
   #arrivals;
+  #key;
   #beganMs = performance.now();
 
   constructor(options, arrivals) {
     this.#options = options;
     this.#arrivals = arrivals;
-    this.outcomes = earlierRuns(options);
+    this.#key = keyOf(options, arrivals);
+    this.outcomes = earlierRuns(options, this.#key);
   }
 
   /** Down from a setting that is late, or up from one that is not, until it turns. */
@@ -127,9 +130,9 @@ class Bench {
   }
 
   async #ramp(name, policy, neighbours) {
-    const { seconds, signal } = this.#options;
+    const { asked, seconds, signal } = this.#options;
     const arrivals = this.#arrivals;
-    const ran = await runRamp({ arrivals, seconds, policy, lateS: LATE_LAG_S, neighbours, signal });
+    const ran = await runRamp({ arrivals, asked, seconds, policy, lateS: LATE_LAG_S, neighbours, signal });
     const failed = ran.channels.filter(({ channel }) => channel.ending === 'failed');
     for (const { channel, arrival } of failed) {
       process.stderr.write(`host: ${name}: ${arrival.words.join(' ')} failed: ${channel.said}\n`);
@@ -141,15 +144,18 @@ class Bench {
   }
 
   #outcomeOf(policy, setting, { marks, channels, refusedByRule, gaveUpS }) {
-    const { seconds, fillS } = this.#options;
+    const { seconds, fillS, cpus } = this.#options;
     const endings = channels.map(({ channel }) => channel.ending);
-    return outcomeOf({ policy, setting, marks, endings, refusedByRule, gaveUpS, seconds, fillS });
+    return {
+      ...outcomeOf({ policy, setting, marks, endings, refusedByRule, gaveUpS, seconds, fillS, cpus }),
+      most_behind_s: Math.max(0, ...channels.map(({ channel }) => channel.mostBehindS)),
+    };
   }
 
   #add(outcome) {
-    const { results, key } = this.#options;
+    const { results } = this.#options;
     this.outcomes.push(outcome);
-    if (results !== undefined) appendFileSync(results, `${JSON.stringify({ key, ...outcome })}\n`);
+    if (results !== undefined) appendFileSync(results, `${JSON.stringify({ key: this.#key, ...outcome })}\n`);
     process.stderr.write(`host: ${JSON.stringify(rowOf(outcome))}\n`);
     return outcome;
   }
@@ -177,12 +183,19 @@ async function sequenceOf({ seed, seconds, ...rest }) {
   return drawSequence({ ...rest, random: seededRandom(seed), seconds: lastS });
 }
 
-function earlierRuns({ results, key }) {
+/** Runs are compared only where the same channels came at the same times. */
+function keyOf({ seed, seconds, fillS }, arrivals) {
+  const what = arrivals.map(({ atS, words }) => [atS, words]);
+  const sha256 = createHash('sha256').update(JSON.stringify(what)).digest('hex');
+  return `seed ${seed}, ${seconds} s of which ${fillS} s ramp, arrivals ${sha256.slice(0, 12)}`;
+}
+
+function earlierRuns({ results }, key) {
   if (results === undefined || !existsSync(results)) return [];
   const lines = readFileSync(results, 'utf8').split('\n').filter(Boolean);
   return lines.map((line) => {
     const { key: earlier, ...outcome } = JSON.parse(line);
-    if (earlier !== key) throw new Error(`${results} holds runs of other options: ${earlier}, not ${key}`);
+    if (earlier !== key) throw new Error(`${results} holds runs of (${earlier}), not of (${key})`);
     return outcome;
   });
 }
@@ -202,7 +215,7 @@ function optionsOf(given) {
   const options = {
     policies,
     seed: number('seed', 1),
-    seconds: number('seconds', quick.seconds ?? 140),
+    seconds: number('seconds', quick.seconds ?? 120),
     channelsPerCpu: number('channels', quick.channelsPerCpu ?? 14),
     calibrate: number('calibrate', quick.calibrate ?? 16),
     minutes: number('minutes', Number.POSITIVE_INFINITY),
@@ -214,9 +227,7 @@ function optionsOf(given) {
     rows: given.rows,
     cpus: allowedCpus().length,
   };
-  const { seed, seconds, channelsPerCpu, inputs, lifeS, cpus } = options;
-  const asked = channelsPerCpu * cpus;
-  return { ...options, asked, key: JSON.stringify({ seed, seconds, asked, inputs, lifeS }) };
+  return { ...options, asked: options.channelsPerCpu * options.cpus };
 }
 
 function rowOf(outcome) {
@@ -230,8 +241,10 @@ const ROW = [
   'channels',
   'most_at_once',
   'late_seconds',
+  'most_behind_s',
   'utilisation',
   'cores_used',
+  'other_cores',
   'refused',
   'failed',
   'gave_up_s',

@@ -18,6 +18,7 @@ export class HostChannel {
   cpuS = 0;
   wrapperCpuS = 0;
   startDelayS;
+  mostBehindS = 0;
   /** 'refused', 'done', 'stopped' or 'failed'; undefined while it runs. */
   ending;
   ended;
@@ -31,6 +32,7 @@ export class HostChannel {
     const reader = new PacketReader((mediaS) => {
       const now = nowS();
       this.startDelayS ??= now - begunS;
+      this.mostBehindS = Math.max(this.mostBehindS, this.#lateness.behindS(now));
       this.#lateness.packet(mediaS, now);
     });
     this.#child.stdout.setEncoding('utf8').on('data', (text) => reader.feed(text));

@@ -1,7 +1,5 @@
 /** Who comes when: a seeded sequence of small mixed live channels, the same for every policy. */
-import { execFile } from 'node:child_process';
 import { basename } from 'node:path';
-import { promisify } from 'node:util';
 import { dist } from '../live/daemon.mjs';
 import { pick } from '../live/pictures.mjs';
 import { drawOutput } from './kinds.mjs';
@@ -40,16 +38,9 @@ async function picturesOf(random, inputs) {
   for (let i = 0; i < CLIPS; i++) {
     const [clip] = clips.splice(Math.floor(random() * clips.length), 1);
     const path = await clipFile(clip, 'ffmpeg', `${defaultCacheDir()}/clips`);
-    made.push({ name: clipSource(clip), path, seconds: 0 });
+    made.push({ name: clipSource(clip), path });
   }
-  const given = [];
-  for (const path of inputs) given.push({ name: basename(path), path, seconds: await mediaSeconds(path) });
-  return { made, given };
-}
-
-async function mediaSeconds(path) {
-  const args = ['-v', 'error', '-show_entries', 'format=duration', '-of', 'csv=p=0', path];
-  return Number((await promisify(execFile)('ffprobe', args)).stdout.trim()) || 0;
+  return { made, given: inputs.map((path) => ({ name: basename(path), path })) };
 }
 
 const prices = new Map();
@@ -58,9 +49,8 @@ async function drawPriced(random, { made, given }, life) {
   for (;;) {
     const picture = pick(random, given.length > 0 && random() < 0.5 ? given : made);
     const lifeS = Math.round(life.least + random() * (life.most - life.least));
-    const fromS = Math.max(0, random() * (picture.seconds - 10));
     const { encoder, output } = drawOutput(random);
-    const words = ffmpegWords(picture, fromS, lifeS, output);
+    const words = ffmpegWords(picture, lifeS, output);
     const key = `${picture.path} ${output.join(' ')}`;
     if (!prices.has(key)) prices.set(key, await priceOf(words));
     const tableCores = prices.get(key);
@@ -74,11 +64,12 @@ async function priceOf(words) {
   return costTableDemand(signature);
 }
 
-/** FFmpeg's words for a channel of `lifeS` seconds at real time, its packets' times on standard output. */
-function ffmpegWords({ path }, fromS, lifeS, output) {
-  const from = fromS > 0 ? ['-ss', fromS.toFixed(2)] : [];
+/**
+ * FFmpeg's words for a channel of `lifeS` seconds at real time, its packets' times on standard output.
+ */
+function ffmpegWords({ path }, lifeS, output) {
   return [
-    ...['ffmpeg', '-nostdin', '-y', '-hide_banner', '-v', 'error', '-re', '-stream_loop', '-1', ...from],
+    ...['ffmpeg', '-nostdin', '-y', '-hide_banner', '-v', 'error', '-re', '-stream_loop', '-1'],
     ...['-t', String(lifeS), '-i', path, '-map', '0:v:0', ...output],
     ...['-an', '-flush_packets', '1', '-f', 'framecrc', 'pipe:1'],
   ];

@@ -1,14 +1,17 @@
 /** What channels are made of: encoders, presets, sizes and rates that take 0.05-0.4 cores on a CPU of 2024. */
 import { pick } from '../live/pictures.mjs';
 
-/** The encoder's name and FFmpeg's words for one output. */
+/**
+ * The encoder's name and FFmpeg's words for one output. At one frame rate, as a platform has it: encoders look ahead and hand
+ * out groups of pictures, and of a slow picture a group would look like lateness.
+ */
 export function drawOutput(random) {
   const kind = weighted(random);
   const [width, height] = pick(random, kind.sizes).split('x').map(Number);
   const preset = pick(random, kind.options);
   const rate =
     random() < 0.6 ? ['-b:v', `${Math.round((width * height * 25 * kind.bits) / 1000)}k`] : kind.quality;
-  const output = ['-vf', `scale=${width}:${height}`, '-c:v', kind.encoder, ...preset, ...rate];
+  const output = ['-vf', `fps=25,scale=${width}:${height}`, '-c:v', kind.encoder, ...preset, ...rate];
   return { encoder: kind.encoder, output };
 }
 

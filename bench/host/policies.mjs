@@ -20,7 +20,7 @@ export const noAdmission = {
 
 export const countCap = {
   name: 'count_cap',
-  start: (carried) => Math.round(carried),
+  start: (carried) => Math.round(0.85 * carried),
   step: (carried) => Math.max(1, Math.round(carried / 16)),
   make: (most) => ({ admits: ({ count }) => count < most, command: plain, worstShare: LIMIT }),
 };
@@ -30,7 +30,7 @@ const WINDOW_S = 5;
 
 export const meanCpu = {
   name: 'mean_cpu',
-  start: () => 0.8,
+  start: () => 0.75,
   step: () => 0.05,
   make: (threshold) => ({
     admits: (host) => host.busyOver(WINDOW_S) < threshold,

@@ -17,7 +17,7 @@ const BUSY = 'for (;;);';
  * The marks of each second {channels, late, busy, cpuS, wrapperCpuS, ...policy.glance()}, the channels that ran or were
  * refused, and when it was given up. `neighbours`: processes, each as busy as one CPU, after the first `seconds`.
  */
-export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0, signal }) {
+export async function runRamp({ arrivals, asked, seconds, policy, lateS, neighbours = 0, signal }) {
   const host = new Host();
   const begunS = nowS();
   const until = (atS) => sleep(Math.max(0, (begunS + atS - nowS()) * 1000));
@@ -36,7 +36,7 @@ export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0
       await until(second);
       signal?.throwIfAborted();
       marks.push({ ...host.look(), ...(await policy.glance?.()) });
-      if (hopeless(marks, seconds, policy.worstShare)) gaveUpS = second;
+      if (hopeless(marks, asked * seconds, policy.worstShare)) gaveUpS = second;
       if (neighbours > 0 && second === seconds) burst = startNeighbours(neighbours);
       if (second === seconds + NEIGHBOUR_S) stopNeighbours(burst);
     }
@@ -47,10 +47,9 @@ export async function runRamp({ arrivals, seconds, policy, lateS, neighbours = 0
   return { marks, channels: host.channels, refusedByRule: host.refused.length, gaveUpS };
 }
 
-/** Whatever comes, more than that share of its seconds will have been late. */
-function hopeless(marks, seconds, worstShare) {
-  const most = marks.reduce((count, { channels }) => Math.max(count, channels), 0);
-  return marks.reduce((sum, { late }) => sum + late, 0) > worstShare * most * seconds;
+/** Whatever comes, more than that share of the seconds will have been late, of which there are no more than `most`. */
+function hopeless(marks, most, worstShare) {
+  return marks.reduce((sum, { late }) => sum + late, 0) > worstShare * most;
 }
 
 class Host {

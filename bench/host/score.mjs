@@ -12,8 +12,9 @@ const HORIZON = 1;
 /**
  * One run. `marks` of each second; the first `fillS` fill the host and count for lateness only; those after `seconds` are the
  * neighbour's burst. channels: mean that ran; channels_on_time: the same where the whole run kept the limit, otherwise 0.
+ * other_cores: what the channels did not take, starting them and whatever else runs here.
  */
-export function outcomeOf({ policy, setting, marks, endings, refusedByRule, gaveUpS, seconds, fillS }) {
+export function outcomeOf({ policy, setting, marks, endings, refusedByRule, gaveUpS, seconds, fillS, cpus }) {
   const main = marks.slice(0, seconds);
   const full = main.slice(fillS);
   const channelSeconds = sumOf(main, 'channels');
@@ -31,6 +32,7 @@ export function outcomeOf({ policy, setting, marks, endings, refusedByRule, gave
     late_share: lateShare,
     utilisation: meanOf(full, 'busy'),
     cores_used: rateOf(full, 'cpuS'),
+    other_cores: meanOf(full, 'busy') * cpus - rateOf(full, 'cpuS'),
     arrivals: endings.length + refusedByRule,
     refused: refusedByRule + count('refused'),
     failed: count('failed'),

@@ -68,7 +68,7 @@ describe('figures of the host benchmark', () => {
   const run = (policy: string, setting: number | undefined, counts: readonly number[], late: number) => {
     const marks = counts.map((count, i) => mark(count, i === counts.length - 1 ? late : 0));
     const seconds = counts.length;
-    return outcomeOf({ policy, setting, marks, endings: [], refusedByRule: 3, seconds, fillS: 20 });
+    return outcomeOf({ policy, setting, marks, endings: [], refusedByRule: 3, seconds, fillS: 20, cpus: 2 });
   };
   const ramp = [...Array.from({ length: 20 }, (_, i) => i), ...Array.from({ length: 100 }, () => 20)];
 
@@ -90,6 +90,7 @@ describe('figures of the host benchmark', () => {
       refusedByRule: 0,
       seconds: 120,
       fillS: 20,
+      cpus: 2,
     });
     expect(outcome).toMatchObject({ most_at_once: 11.5, arrivals: 3, refused: 1, failed: 1 });
   });
