@@ -65,6 +65,17 @@ export const PAGE_SCRIPT = `
       list.push([bytes(load.memoryAvailableBytes), 'memory free of ' + bytes(load.memoryTotalBytes)]);
       list.push([bits(load.ingressBps), 'ingress']);
       list.push([percent(load.cpuPressure), 'of 10 s some task waited for CPU']);
+      list.push([percent(load.memoryPressure) + ', ' + percent(load.ioPressure), 'for memory, for a disk']);
+      list.push([percent(load.diskBusy), 'busiest disk']);
+      for (const gpu of load.gpus) {
+        list.push([gpu.busy === null ? '–' : percent(gpu.busy),
+          gpu.name + (gpu.encoderBusy === null ? '' : ', encoder ' + percent(gpu.encoderBusy))]);
+      }
+      // What should be nothing is shown when it is not.
+      if (load.queueLength > 0) list.push([number(load.queueLength, 0), 'packets, frames and channels waiting', 'warn']);
+      if (load.networkDropsPerS > 0) list.push([number(load.networkDropsPerS) + '/s', 'packets dropped by interfaces', 'warn']);
+      if (load.swapUsedBytes > 0) list.push([bytes(load.swapUsedBytes), 'swap in use', 'warn']);
+      if (load.majorFaultsPerS >= 1) list.push([number(load.majorFaultsPerS, 0) + '/s', 'page faults waited for a disk', 'warn']);
     }
     const { outcomes, coverage90, alarms } = view.calibration;
     if (outcomes) list.push([percent(coverage90), 'of ' + outcomes + ' outcomes within their 0.9 forecast']);

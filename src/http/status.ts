@@ -2,6 +2,7 @@ import type { Clock } from '../lib/clock.js';
 import { formatCpuset } from '../lib/cpuset.js';
 import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
+import type { HostSample } from '../monitor/sample.js';
 import type { ReservationState } from '../reservation/reservation.js';
 import type { CalibrationView, ChannelUsage, Control, HostView } from '../rpc/control.js';
 
@@ -28,6 +29,17 @@ export interface StatusView {
     readonly memoryAvailableBytes: number;
     readonly memoryTotalBytes: number;
     readonly ingressBps: number;
+    readonly memoryPressure: number;
+    readonly ioPressure: number;
+    readonly swapUsedBytes: number;
+    readonly majorFaultsPerS: number;
+    /** Packets, frames and channels that wait. */
+    readonly queueLength: number;
+    readonly diskBusy: number;
+    /** Packets a second that network interfaces dropped. */
+    readonly networkDropsPerS: number;
+    /** Shares 0-1; null for what a GPU does not tell. */
+    readonly gpus: readonly { name: string; busy: number | null; encoderBusy: number | null }[];
   } | null;
   /** How well forecasts kept their word lately, and the drift alarms that stand. */
   readonly calibration: CalibrationView;
@@ -142,7 +154,32 @@ function loadOf({ sample }: HostView): StatusView['load'] {
     memoryAvailableBytes: sample.memoryAvailableBytes,
     memoryTotalBytes: sample.memoryTotalBytes,
     ingressBps: sample.state.ingressBps,
+    ...detailOf(sample),
   };
+}
+
+function detailOf({ state, detail }: HostSample) {
+  const { pressure, memory, paging, interfaces, gpus } = detail;
+  let networkDropsPerS = 0;
+  for (const use of interfaces.values()) networkDropsPerS += use.receiveDropsPerS + use.sendDropsPerS;
+  return {
+    memoryPressure: pressure.memory,
+    ioPressure: pressure.io,
+    swapUsedBytes: memory.swapUsedBytes,
+    majorFaultsPerS: paging.majorFaultsPerS,
+    queueLength: state.queueLength,
+    diskBusy: state.diskBusy,
+    networkDropsPerS,
+    gpus: gpus.map(({ name, busy, encoderBusy }) => ({
+      name,
+      busy: known(busy),
+      encoderBusy: known(encoderBusy),
+    })),
+  };
+}
+
+function known(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
 }
 
 function forecastOf({ forecast }: HostView): StatusView['forecast'] {

@@ -3,6 +3,8 @@ import type { Forecast as DomainForecast } from '../forecast/forecast.js';
 import type { VideoOutput as DomainOutput, Signature as DomainSignature } from '../forecast/signature.js';
 import type { Run as DomainRun } from '../history/records.js';
 import { formatCpuset } from '../lib/cpuset.js';
+import type { GpuUse } from '../lib/native.js';
+import type { HostDetail } from '../monitor/sample.js';
 import type { PinResult } from '../pinning/pinning.js';
 import type { Reservation as DomainReservation, ReservationState } from '../reservation/reservation.js';
 import type * as control from './control.js';
@@ -11,6 +13,7 @@ import type { Decision } from './generated/corecast/v1/Decision.js';
 import type { Directive } from './generated/corecast/v1/Directive.js';
 import type { Forecast } from './generated/corecast/v1/Forecast.js';
 import type { GetHostResponse } from './generated/corecast/v1/GetHostResponse.js';
+import type { Gpu } from './generated/corecast/v1/Gpu.js';
 import type { HostLoad } from './generated/corecast/v1/HostLoad.js';
 import type { Reservation } from './generated/corecast/v1/Reservation.js';
 import type { Run } from './generated/corecast/v1/Run.js';
@@ -210,6 +213,31 @@ function toLoad(sample: NonNullable<control.HostView['sample']>): HostLoad {
     memoryTotalBytes: Math.round(sample.memoryTotalBytes),
     ingressBps: sample.state.ingressBps,
     diskBusy: sample.state.diskBusy,
+    queueLength: sample.state.queueLength,
+    ...toDetail(sample.detail),
+  };
+}
+
+function toDetail({ load, memory, paging, pressure, disks, interfaces, gpus }: HostDetail) {
+  return {
+    runnable: load.runnable,
+    memoryPressure: pressure.memory,
+    memoryPressureFull: pressure.memoryFull,
+    ioPressure: pressure.io,
+    ioPressureFull: pressure.ioFull,
+    swapUsedBytes: Math.round(memory.swapUsedBytes),
+    majorFaultsPerS: paging.majorFaultsPerS,
+    disks: [...disks].map(([name, disk]) => ({ name, ...disk })),
+    interfaces: [...interfaces].map(([name, use]) => ({ name, ...use })),
+    gpus: gpus.map(toGpu),
+  };
+}
+
+/** What it does not tell is NaN there, and absent here. */
+function toGpu({ name, ...numbers }: GpuUse): Gpu {
+  return {
+    name,
+    ...Object.fromEntries(Object.entries(numbers).filter(([, value]) => Number.isFinite(value))),
   };
 }
 

@@ -161,16 +161,36 @@ describe('the status page', () => {
 
   it('marks old samples, and keeps trying when the daemon is away', async () => {
     const view = await status();
-    const load = { atMs: view.nowMs - 60_000, busy: 0.5, load1m: 1, cpuPressure: 0, ingressBps: 0 };
-    const old = { ...view, load: { ...load, memoryAvailableBytes: 1, memoryTotalBytes: 2 } };
+    const old = { ...view, load: { ...LOAD, atMs: view.nowMs - 60_000 } };
     const stale = await shown(() => Promise.resolve({ ok: true, json: async () => old }));
     expect(stale.querySelector('#alert')?.textContent).toContain('Stale: the last sample is 1 min old');
     expect(stale.body.className).toBe('stale');
     const away = await shown(() => Promise.reject(new Error('refused')));
     expect(away.querySelector('#alert')?.textContent).toContain('No contact with corecastd');
   });
+
+  it('shows GPUs, and what should be nothing only when it is something', async () => {
+    const view = await status();
+    const tiles = async (more: object) => {
+      const load = { ...LOAD, atMs: view.nowMs, ...more };
+      const page = await shown(() => Promise.resolve({ ok: true, json: async () => ({ ...view, load }) }));
+      return [...page.querySelectorAll('.tile')].map((tile) => tile.textContent);
+    };
+    expect(await tiles({})).not.toContainEqual(expect.stringMatching(/dropped|swap|waiting$/));
+    const gpus = [{ name: 'L4', busy: 0.3, encoderBusy: 0.8 }];
+    const busy = await tiles({ networkDropsPerS: 2.5, swapUsedBytes: 2 ** 30, queueLength: 7, gpus });
+    expect(busy).toContain('30 %L4, encoder 80 %');
+    expect(busy).toContain('2.5/spackets dropped by interfaces');
+    expect(busy).toContain('1.0 GiBswap in use');
+    expect(busy).toContain('7packets, frames and channels waiting');
+  });
 });
 
+const LOAD = {
+  ...{ busy: 0.5, load1m: 1, cpuPressure: 0, memoryPressure: 0, ioPressure: 0, diskBusy: 0, ingressBps: 0 },
+  ...{ memoryAvailableBytes: 1, memoryTotalBytes: 2, swapUsedBytes: 0, majorFaultsPerS: 0 },
+  ...{ queueLength: 0, networkDropsPerS: 0, gpus: [] },
+};
 const QUIET = { modelId: '', running: false, horizon: 1, recentObserved: 50, factor: 1 } as const;
 const COVERAGE: readonly Coverage[] = [
   {

@@ -38,6 +38,19 @@ function printHost(host: GetHostResponse__Output): void {
     printLine(
       `memory     ${bytes(load.memoryAvailableBytes)} of ${bytes(load.memoryTotalBytes)} available; ingress ${bitsPerSecond(load.ingressBps)}`,
     );
+    printLine(
+      `pressure   memory ${percent(load.memoryPressure)}, disk ${percent(load.ioPressure)}; queue ${Math.round(load.queueLength)}; swap ${bytes(load.swapUsedBytes)}`,
+    );
+    for (const { name, receiveDropsPerS, sendDropsPerS } of load.interfaces) {
+      const drops = receiveDropsPerS + sendDropsPerS;
+      if (drops > 0) printLine(`network    ${name} drops ${drops.toFixed(1)} packets a second`);
+    }
+    for (const gpu of load.gpus) {
+      const encoder = gpu.encoderBusy === undefined ? '' : `, encoder ${percent(gpu.encoderBusy)}`;
+      printLine(
+        `gpu        ${gpu.name}${gpu.busy === undefined ? '' : `: ${percent(gpu.busy)} busy`}${encoder}`,
+      );
+    }
     printLine(`channels   ${load.channels} running, ${load.queued} waiting`);
   }
   for (const horizon of forecast?.horizons ?? []) {
