@@ -60,6 +60,9 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
       const found = reallocate(topology(), reservations.occupancy(id), cpus, request);
       return found.ok ? found.cpus : undefined;
     },
+    couldGrowOverVod: (id, sharesMilli) => reservations.couldGrowOverVod(id, sharesMilli),
+    growOverVod: async (id, sharesMilli, reason) =>
+      (await reservations.growOverVod(id, sharesMilli, reason)) !== undefined,
     resize: async (id, cpus, event, reason) => {
       await reservations.resize(id, cpus, event, reason);
     },

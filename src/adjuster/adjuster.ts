@@ -25,6 +25,9 @@ export interface AdjusterDeps {
   /** A channel that could leave CPUs to others, and where it would go. */
   closing(): { readonly id: string; readonly cpus: readonly CpuShare[]; readonly reason: string } | undefined;
   place(reservation: Reservation, sharesMilli: readonly number[]): readonly CpuShare[] | undefined;
+  couldGrowOverVod(id: string, sharesMilli: readonly number[]): boolean;
+  /** False where VOD could not give way any more. */
+  growOverVod(id: string, sharesMilli: readonly number[], reason: string): Promise<boolean>;
   resize(id: string, cpus: readonly CpuShare[], event: string, reason: string): Promise<void>;
   setRung(id: string, rung: number, reason: string): Promise<void>;
   /** False when no holder listens. */
@@ -152,7 +155,8 @@ export class Adjuster {
       cooldownMs: adjust.cooldown_ms,
     };
     const place: Place = (shares) => this.#deps.place(reservation, shares);
-    const next = plan(this.#viewOf(reservation, usage, watch, now), planLimits, place);
+    const overVod = (shares: readonly number[]) => this.#deps.couldGrowOverVod(reservation.id, shares);
+    const next = plan(this.#viewOf(reservation, usage, watch, now), planLimits, place, overVod);
     if (next.action === 'none') return undefined;
     if (next.action === 'overloaded') return next.reason;
     if (adjust.dry_run || !adjust.enabled) {
@@ -170,7 +174,7 @@ export class Adjuster {
       this.#deps.log.warn({ id: reservation.id, plan: next.action, error: messageOf(error) }, 'plan failed');
     } finally {
       watch.busy = false;
-      watch.grew = next.action === 'grow' || next.action === 'move';
+      watch.grew = ['grow', 'move', 'preempt'].includes(next.action);
       watch.changedAtMs = clock.monotonicMs();
       watch.deviatingSinceMs = undefined;
       watch.calmSinceMs = undefined;
@@ -194,6 +198,11 @@ export class Adjuster {
       if (next.action === 'degrade') this.#judgeRung(reservation, next.rung, usage);
       const watch = this.#watches.get(id);
       if (watch !== undefined) watch.seen = new SeenUse();
+      return;
+    }
+    if (next.action === 'preempt') {
+      const grown = await this.#deps.growOverVod(id, next.sharesMilli, next.reason);
+      if (!grown) throw new Error('VOD has changed since; it is looked at anew');
       return;
     }
     let cpus = next.cpus;

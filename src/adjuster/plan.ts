@@ -2,7 +2,7 @@ import type { CpuShare } from '../reservation/reservation.js';
 
 /**
  * What to do about one running channel, in the order of least harm: leave it -> more of its CPUs or more CPUs, those it
- * shares already first, then others of its L3 and NUMA node, then elsewhere -> a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when there has been room for long.
+ * shares already first, then others of its L3 and NUMA node, then elsewhere -> those of VOD, which gives way -> a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when there has been room for long.
  *
  * Pure: what was seen and for how long comes in, one action with its reason goes out.
  */
@@ -55,6 +55,8 @@ export type Plan =
       readonly cpus: readonly CpuShare[];
       readonly reason: string;
     }
+  /** VOD gives way for it. */
+  | { readonly action: 'preempt'; readonly sharesMilli: readonly number[]; readonly reason: string }
   | { readonly action: 'degrade'; readonly rung: number; readonly reason: string }
   | {
       readonly action: 'restore';
@@ -109,19 +111,33 @@ function sharedDeviation(
   return `uses ${usageCores.toFixed(2)} of ${promised} cores, and those it shares with need ${(shortMilli / 1000).toFixed(2)} more than they were promised`;
 }
 
-export function plan(channel: ChannelView, limits: PlanLimits, place: Place): Plan {
+/** Whether VOD would give way for these shares. */
+export type OverVod = (sharesMilli: readonly number[]) => boolean;
+
+export function plan(
+  channel: ChannelView,
+  limits: PlanLimits,
+  place: Place,
+  overVod: OverVod = () => false,
+): Plan {
   const cooling = channel.sinceChangeMs < limits.cooldownMs;
   const deviation = deviationOf(channel);
   if (cooling && (deviation === undefined || channel.grew !== true)) return { action: 'none' };
   if (deviation !== undefined) {
     return channel.deviatingMs < limits.sustainMs
       ? { action: 'none' }
-      : relieve(channel, deviation, limits, place);
+      : relieve(channel, deviation, limits, place, overVod);
   }
   return channel.calmMs < limits.restoreMs ? { action: 'none' } : giveBack(channel, limits, place);
 }
 
-function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, place: Place): Plan {
+function relieve(
+  channel: ChannelView,
+  deviation: string,
+  limits: PlanLimits,
+  place: Place,
+  overVod: OverVod,
+): Plan {
   const reservedMilli = milliOf(channel.reserved);
   const needMilli =
     channel.shared?.needMilli ?? Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000);
@@ -139,6 +155,11 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
     }
   }
   if (!channel.live || !isLate(channel)) return { action: 'none' };
+  const sharesMilli = sharesOverVod(channel, needMilli, limits);
+  if (sharesMilli !== undefined && overVod(sharesMilli)) {
+    const reason = `${deviation}; VOD gives way for ${sharesMilli.reduce((a, b) => a + b, 0)} thousandths`;
+    return { action: 'preempt', sharesMilli, reason };
+  }
   const rung = cheaperRung(channel);
   if (rung !== undefined) {
     if (channel.deviatingMs < (limits.degradeMs ?? limits.sustainMs)) return { action: 'none' };
@@ -149,6 +170,18 @@ function relieve(channel: ChannelView, deviation: string, limits: PlanLimits, pl
     };
   }
   return { action: 'overloaded', reason: `${deviation}; no CPUs and no cheaper rung left` };
+}
+
+/** What a late channel would need to keep real time; undefined where it has that already. */
+function sharesOverVod(
+  channel: ChannelView,
+  needMilli: number,
+  { headroom }: PlanLimits,
+): readonly number[] | undefined {
+  const milli = Math.max(needMilli, Math.ceil((demandOf(channel) / (1 - headroom)) * 1000));
+  if (milli <= milliOf(channel.reserved)) return undefined;
+  const count = Math.max(channel.reserved.length, Math.ceil(milli / 1000));
+  return Array.from({ length: count }, () => Math.ceil(milli / count));
 }
 
 /** On more of the CPUs that it shares, or on those of others; undefined where it would be no better off. */

@@ -16,6 +16,7 @@ import { cpusetOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import { EndedProcesses } from './ended-processes.js';
 import { FirstAnswers } from './first-answers.js';
+import { Growing } from './growth.js';
 import { Lifetimes } from './lifetimes.js';
 import { type Occupancy, occupancyOf } from './occupancy.js';
 import { Paused } from './paused.js';
@@ -40,7 +41,8 @@ import { WaitingRoom } from './waiting-room.js';
  *   book.ts           the one way to change a record; why no CPU is promised twice
  *   admission.ts      what the balancer decides on
  *   reserve.ts        Reserve and Predict; waiting-room.ts and queue.ts: those who wait
- *   room.ts           what others give up for a request that does not fit; paused.ts: who waits to go on
+ *   room.ts           what others give up for a request that does not fit; growth.ts: for a live channel that is late;
+ *                     paused.ts: who waits to go on
  *   attach.ts, sessions.ts, release.ts, resize.ts   the calls of holders and of the adjuster
  *   relocate.ts       who moves when a CPU is gone
  *   lifetimes.ts      what ends by itself: deadlines, silent holders, ended processes
@@ -58,6 +60,10 @@ export interface Reservations {
   release(call: ReleaseCall, peer: Peer): Promise<Reservation>;
   /** For the adjuster. `event`: "grown", "shrunk" or "moved". Throws NO_CAPACITY when others hold the CPUs. */
   resize(id: string, cpus: readonly CpuShare[], event: string, reason: string): Promise<Reservation>;
+  /** Whether VOD would give way for it, if a live channel that runs asked for these shares. Changes nothing. */
+  couldGrowOverVod(id: string, sharesMilli: readonly number[]): boolean;
+  /** Gives a live channel these shares and lets VOD give way; undefined where that does not help (any more). */
+  growOverVod(id: string, sharesMilli: readonly number[], reason: string): Promise<Reservation | undefined>;
   setRung(id: string, rung: number, reason: string): Promise<Reservation>;
   /** Rebuilds a reservation that the ledger lost, from the kernel; sessions do it by themselves. */
   adoptFromKernel(announced: Announcement, peer: Peer): Promise<Reservation>;
@@ -101,6 +107,7 @@ export function createReservations(given: ReservationDeps): Reservations {
   const admission = new Admission(deps, book, shared, () => lifetimes.soonestEndMs());
   const answers = new FirstAnswers(deps.ledger);
   const rooms = new RoomMaker(deps, book, admission, shared);
+  const growing = new Growing(deps, book, shared, rooms);
   const paused = new Paused(deps, book, lifetimes);
   const waiting = new WaitingRoom(deps, book, admission, lifetimes, rooms, paused);
   const reserving = new Reserving(deps, book, admission, answers, waiting, rooms);
@@ -126,6 +133,8 @@ export function createReservations(given: ReservationDeps): Reservations {
     direct: (id, directive) => sessions.direct(id, directive),
     release: (call, peer) => release(book, lifetimes, call, peer),
     resize: (id, cpus, event, reason) => resize(deps, book, id, cpus, event, reason),
+    couldGrowOverVod: (id, sharesMilli) => growing.could(id, sharesMilli),
+    growOverVod: (id, sharesMilli, reason) => growing.grow(id, sharesMilli, reason),
     async setRung(id, rung, reason) {
       return book.lock(id, async () => {
         const event = rung > book.require(id).reservation.rung ? 'degraded' : 'restored';

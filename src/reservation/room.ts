@@ -64,19 +64,19 @@ export class RoomMaker {
     const { exclusive, channelClass } = asking.request;
     const index = this.#index();
     if (refused.loan !== undefined && may(LENT)) {
-      const loans = this.#shared.lending(index, this.#tenants(false), refused.loan);
+      const loans = this.#shared.lending(index, this.tenants(false), refused.loan);
       const room = loans && this.#outcome(index, asking, loans, 'BORROWED');
       if (room !== undefined) return room;
     }
     if (migrations > 0 && may(FRAGMENTED)) {
       const ask = this.#timed(() => trialOf(this.#decide(asking, 0)));
       const budget = { migrations, tries: TRIES };
-      const moves = defragment(index, this.#tenants(true), { exclusive, ask }, budget);
+      const moves = defragment(index, this.tenants(true), { exclusive, ask }, budget);
       const room = moves && this.#outcome(index, asking, moves, 'DEFRAGMENTED');
       if (room !== undefined) return room;
     }
     if (channelClass !== 'live' || vod === 'none' || !may(CROWDED)) return undefined;
-    const tenants = this.#tenants(vod === 'pause').filter((tenant) => tenant.channelClass === 'vod');
+    const tenants = this.tenants(vod === 'pause').filter((tenant) => tenant.channelClass === 'vod');
     for (const keep of [true, false]) {
       const ask = this.#timed((away) => trialOf(this.#decide(asking, sumOf(away))));
       const given = preempt(index, tenants, { exclusive, ask }, keep);
@@ -101,12 +101,12 @@ export class RoomMaker {
     const locked = ids.reduceRight<() => Promise<LedgerRecord | undefined>>(
       (inner, id) => () => this.#book.lock(id, inner),
       async () => {
-        if (!concessions.every(({ tenant }) => this.#asItWas(tenant))) return undefined;
+        if (!concessions.every(({ tenant }) => this.asItWas(tenant))) return undefined;
         const room = this.#outcome(this.#index(), asking, concessions, codeOf(concessions));
         if (room === undefined) return undefined;
         return this.#book.exchange(
           newcomer(room.verdict),
-          concessions.map((one) => this.#giving(one, title)),
+          concessions.map((one) => this.giving(one, title)),
         );
       },
     );
@@ -144,7 +144,8 @@ export class RoomMaker {
     }
   }
 
-  #giving({ tenant: { id, cpus: before }, way, cpus }: Concession, title: string): Part {
+  /** Its part of the write. `title`: who gets the room. */
+  giving({ tenant: { id, cpus: before }, way, cpus }: Concession, title: string): Part {
     const reason = `${way === 'pause' ? 'paused: ' : ''}makes room for ${title}`;
     if (way === 'pause') {
       return this.#book.part(
@@ -178,7 +179,7 @@ export class RoomMaker {
   }
 
   /** Running channels that may be asked; whether they can be stopped is looked up for VOD only, and only on request. */
-  #tenants(askKernel: boolean): Tenant[] {
+  tenants(askKernel: boolean): Tenant[] {
     const tenants: Tenant[] = [];
     for (const record of this.#book.settled()) {
       if (!mayMove(record)) continue;
@@ -193,7 +194,7 @@ export class RoomMaker {
     return tenants;
   }
 
-  #asItWas({ id, cpus }: Tenant): boolean {
+  asItWas({ id, cpus }: Tenant): boolean {
     const record = this.#book.ledger.get(id);
     return (
       record !== undefined && mayMove(record) && record.reservation.cpus === cpus && this.#book.isSettled(id)

@@ -83,9 +83,15 @@ export class SharedCpus {
 
   spread(id: string, milli: number): readonly CpuShare[] | undefined {
     const record = this.#book.ledger.get(id);
-    const how = this.#deps.sharing?.();
-    if (record?.shared === undefined || how === undefined) return undefined;
+    if (record?.shared === undefined) return undefined;
     const index = this.#book.occupancyWithout(id, this.#deps.topology(), this.#deps.smtCoreMilli());
+    return this.spreadIn(index, record, milli);
+  }
+
+  /** In an index in which it is away itself. */
+  spreadIn(index: OccupancyIndex, record: LedgerRecord, milli: number): readonly CpuShare[] | undefined {
+    const how = this.#deps.sharing?.();
+    if (record.shared === undefined || how === undefined) return undefined;
     const request = { milli, roomMilli: milli, cpus: record.shared.cpus };
     const segments = segmentsOf(index.host, how.cpus);
     const own = segments.all[segmentOf(index.host, segments, record.reservation.cpus)];

@@ -60,6 +60,46 @@ const live = (made: World, milli = CPUS * 1000, fields: Partial<ReserveCall> = {
 
 const stateIn = ({ reservations }: World, id: string) => reservations.get(id)?.state;
 
+describe('a live channel that is late beside VOD', () => {
+  const SHARES = Array.from({ length: CPUS }, () => 1_000);
+
+  it('grows over it in one write: the VOD is stopped, and goes on when the channel ends', async (ctx) => {
+    if (CPUS < 2) return ctx.skip('one CPU: VOD and live cannot be beside each other');
+    const made = await host({ config: { sharing: { enabled: false } } });
+    const late = await running(made, 300, { name: 'news', cpuCount: 1 });
+    const rest = await running(made, (CPUS - 1) * 1_000, { channelClass: 'vod', cpuCount: CPUS - 1 });
+    expect(made.reservations.couldGrowOverVod(late.reservation.id, SHARES)).toBe(true);
+    expect(stateIn(made, rest.reservation.id)).toBe('ACTIVE');
+    const grown = await made.reservations.growOverVod(late.reservation.id, SHARES, 'speed 0.80');
+    expect(grown).toMatchObject({ state: 'ACTIVE', reason: 'speed 0.80' });
+    expect(grown!.cpus.map(({ shareMilli }) => shareMilli)).toEqual(SHARES);
+    expect(made.reservations.get(rest.reservation.id)).toMatchObject({
+      state: 'PAUSED',
+      reason: `paused: makes room for live "news" (${late.reservation.id}), which is late`,
+    });
+    await stops(rest.process.ref.pid);
+    expect(hostAddon().getThreadAffinity(late.process.ref.pid)).toEqual(made.knobs.topology.schedulable);
+    made.check();
+    await late.process.end();
+    await eventually('the CPUs are free', () => stateIn(made, late.reservation.id) === 'RELEASED');
+    await made.time.pass(PAUSE_MS + 1_000);
+    await eventually('it goes on', () => stateIn(made, rest.reservation.id) === 'ACTIVE');
+    await runs(rest.process.ref.pid);
+  });
+
+  it('does not where VOD may not be asked, for VOD, or beside live', async () => {
+    const made = await host({ config: { preemption: { vod: 'none' }, sharing: { enabled: false } } });
+    const late = await running(made, 300, { cpuCount: 1 });
+    const other = await running(made, 300, { channelClass: 'vod', cpuCount: 1 });
+    expect(await made.reservations.growOverVod(late.reservation.id, SHARES, '')).toBeUndefined();
+    const beside = await host({ config: { sharing: { enabled: false } } });
+    const [a] = [await running(beside, 300, { cpuCount: 1 }), await running(beside, 900, { cpuCount: 1 })];
+    expect(await beside.reservations.growOverVod(a.reservation.id, SHARES, '')).toBeUndefined();
+    expect(await made.reservations.growOverVod(other.reservation.id, SHARES, '')).toBeUndefined();
+    expect(made.reservations.get(other.reservation.id)?.state).toBe('ACTIVE');
+  });
+});
+
 describe('live that does not fit beside VOD', () => {
   it('gets its CPUs at once; the VOD is stopped, says why, and goes on where it was when there is room', async () => {
     const made = await host();

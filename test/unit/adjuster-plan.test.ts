@@ -60,6 +60,27 @@ describe('plan', () => {
     expect(next).toMatchObject({ action: 'grow', cpus: [{ cpu: 0, shareMilli: 782 }] });
   });
 
+  it('takes room from VOD before it degrades, as much as real time needs, and only where the channel is late', () => {
+    const asked: (readonly number[])[] = [];
+    const overVod = (shares: readonly number[]) => asked.push(shares) > 0;
+    const next = plan(late, limits, () => undefined, overVod);
+    expect(next).toMatchObject({ action: 'preempt', sharesMilli: asked[0] });
+    // 0.5 cores at speed 0.8 are 0.625 at real time; with 20 % headroom 782 thousandths.
+    expect(asked[0]).toEqual([782]);
+    const ladder = { ...late, ladderRungs: 2 };
+    expect(plan(ladder, limits, () => undefined, overVod).action).toBe('preempt');
+    expect(
+      plan(
+        ladder,
+        limits,
+        () => undefined,
+        () => false,
+      ).action,
+    ).toBe('degrade');
+    const onTime = { ...late, speed: 1, lagSeconds: 0 };
+    expect(plan(onTime, limits, () => undefined, overVod).action).toBe('none');
+  });
+
   it('degrades by one rung when there is no room', () => {
     const next = plan({ ...late, ladderRungs: 2 }, limits, roomFor(500));
     expect(next).toMatchObject({ action: 'degrade', rung: 1 });

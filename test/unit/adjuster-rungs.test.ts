@@ -32,6 +32,8 @@ function world(costs: readonly number[]) {
     shared: () => undefined,
     closing: () => undefined,
     place: (_, shares) => (shares.length === 1 && shares[0]! <= 1_000 ? reservation.cpus : undefined),
+    couldGrowOverVod: () => false,
+    growOverVod: async () => false,
     resize: async () => {},
     setRung: async (_, rung) => {
       rungs.push(rung);

@@ -23,6 +23,7 @@ const ACTIONS: readonly (readonly [weight: number, action: Action])[] = [
   [1, foreignTaskset],
   [3, strangerStarts],
   [3, resize],
+  [2, growOverVod],
   [1, toggleCpu],
   [1, jumpWallClock],
   [3, writesFail],
@@ -159,6 +160,19 @@ function resize(scenario: Scenario): void {
   serving.reservations.resize(id, [{ cpu, shareMilli }], 'moved', 'for a test').catch((error) => {
     if (serving.life.dead || isCorecastError(error)) return;
     witness.violated(`resize failed with ${messageOf(error)}`);
+  });
+}
+
+/** What the adjuster does for a live channel that is late. */
+function growOverVod(scenario: Scenario): void {
+  const { serving, chance, witness } = scenario;
+  const id = chance.of(serving?.reservations.list(false) ?? [])?.id;
+  if (serving === undefined || id === undefined) return;
+  const sharesMilli = Array.from({ length: chance.between(1, 2) }, () => chance.between(6, 20) * 50);
+  scenario.say(`the adjuster wants ${sharesMilli} thousandths for ${id}, over VOD`);
+  serving.reservations.growOverVod(id, sharesMilli, 'for a test').catch((error) => {
+    if (serving.life.dead || isCorecastError(error)) return;
+    witness.violated(`growing over VOD failed with ${messageOf(error)}`);
   });
 }
 
