@@ -226,9 +226,13 @@ export class ChannelRun {
     const { note, rungs } = this.#options;
     const because = directive.reason === '' ? '' : `: ${directive.reason}`;
     if (directive.kind === 'setRung' && directive.setRung !== undefined) {
-      let rung = Math.min(directive.setRung, rungs.length);
-      while (this.#broken.has(rung) && rung < rungs.length) rung++;
-      if (this.#broken.has(rung)) return;
+      const rung = Math.min(directive.setRung, rungs.length);
+      // A daemon that was started since does not know.
+      if (this.#broken.has(rung)) {
+        this.#news = { ...this.#news, failedRung: rung };
+        void this.#holder?.beat();
+        return;
+      }
       this.#wanted = rung === this.#rung ? undefined : { rung, reason: directive.reason };
       if (this.#wanted !== undefined) this.#wake();
     } else if (directive.kind === 'cpus' && directive.cpus !== undefined) {

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { clientAgainstServer, commandLine, duration, haveFfmpeg } from '../support/client-against-server.js';
@@ -132,6 +133,48 @@ describe.skipIf(!haveFfmpeg)('a change of rung', { timeout: 120_000 }, () => {
       for (let number = 1; number <= 2; number++)
         expect(existsSync(join(dir, media.replace('$Number%05d$', `0000${number}`)))).toBe(true);
     }
+  });
+
+  it('opens a stream again, also where the receiver takes a moment to let it', async () => {
+    const received: number[] = [];
+    const take = (port: number) =>
+      new Promise<Server>((resolve) => {
+        const server = createServer((socket) => {
+          const at = received.push(0) - 1;
+          socket.on('data', (bytes) => {
+            received[at]! += bytes.length;
+          });
+          socket.on('error', () => {});
+        }).listen(port, '127.0.0.1', () => resolve(server));
+      });
+    const first = await take(0);
+    const { port } = first.address() as AddressInfo;
+    const output = [
+      '-preset',
+      'veryfast',
+      '-tune',
+      'zerolatency',
+      '-t',
+      '6',
+      '-f',
+      'mpegts',
+      `tcp://127.0.0.1:${port}`,
+    ];
+    const running = world.start(['--degrade', '-preset ultrafast -s 160x90', '--', ...world.live(...output)]);
+    const { control } = world.rpc;
+    await world.until(() => control.sendDirective !== undefined && (received[0] ?? 0) > 10_000, 'the stream');
+    // Nobody listens when the new FFmpeg comes for the first time.
+    first.close();
+    control.sendDirective!({ kind: 'set_rung', rung: 1, reason: 'the host falls short' });
+    await world.until(() => running.stderr().includes('it did not start'), 'the second try');
+    const second = await take(port);
+    const { code, stderr } = await running.ended;
+    second.close();
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('back to full quality');
+    expect(received).toHaveLength(2);
+    expect(received[1]).toBeGreaterThan(10_000);
+    expect(world.beats().find(({ gapMs }) => gapMs !== undefined)?.rung).toBe(1);
   });
 
   it('follows a ladder that it derives itself', async () => {

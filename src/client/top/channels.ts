@@ -40,7 +40,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'USE OF RES', width: BAR, rank: 9, text: useBar, style: useStyle },
   { title: 'SPEED', width: 6, right: true, rank: 1, text: speedOf, style: lateStyle },
   { title: 'LAG', width: 6, right: true, rank: 3, text: lagOf, style: lateStyle },
-  { title: 'RG', width: 2, right: true, rank: 3, text: (r) => String(r.rung), style: rungStyle },
+  { title: 'RG', width: 2, right: true, rank: 3, text: rungOf, style: rungStyle },
   { title: 'ID', width: 13, rank: 10, text: (r) => r.id },
 ];
 
@@ -131,6 +131,11 @@ function useStyle(r: Reservation__Output): Style {
 
 function speedOf({ speed }: Reservation__Output): string {
   return speed === undefined ? '-' : `${speed.toFixed(2)}x`;
+}
+
+/** Light mode has no ladder. */
+function rungOf({ selfHeld, rung }: Reservation__Output): string {
+  return selfHeld ? '-' : String(rung);
 }
 
 function lagOf({ lagSeconds }: Reservation__Output): string {
