@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
+
+/**
+ * Flags that the systemd unit starts a program with. Set here they come too late to do anything, but V8 refuses code that was
+ * compiled under other flags, and so takes it with them and without.
+ */
+const V8_FLAGS: Readonly<Record<string, string>> = { corecastd: '--max-semi-space-size=4' };
 
 /** From dist/program. */
 const DIST = new URL('..', import.meta.url);
@@ -21,6 +28,8 @@ type Factory = (
  * Returns the scripts by file, those that are loaded later included once they are.
  */
 export function launch(program: string): ReadonlyMap<string, Script> {
+  const flags = V8_FLAGS[program];
+  if (flags !== undefined) setFlagsFromString(flags);
   const folder = new URL(`program/${program}/`, DIST);
   const outside = createRequire(folder);
   const scripts = new Map<string, Script>();

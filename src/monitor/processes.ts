@@ -135,7 +135,8 @@ function readThreads(known: Known, row: Float64Array, rows: Float64Array, spanS:
   known.switches = switches;
   known.widestMask = mask < 0 ? Number.NaN : mask;
   known.sinceS = 0;
-  known.rows = rows.slice();
+  if (known.rows.length === rows.length) known.rows.set(rows);
+  else known.rows = rows.slice();
   known.rowsSpanS = spanS;
   if (spanS <= 0) return;
   const byCpu = new Map<number, number>();
