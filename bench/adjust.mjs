@@ -3,7 +3,7 @@
  *
  *   more cores   the picture gets hard at a known moment, on the one CPU that the channel has: until the event that it
  *                was given more
- *   a rung       a neighbour outside corecast takes the CPUs, two busy loops a CPU: until the event that the channel is
+ *   a rung       a neighbour outside corecast takes the CPUs, twelve busy loops a CPU: until the event that the channel is
  *                degraded, and until the first frame at the new rung
  *   restored     the neighbour ends: until the event that full quality is back
  *
@@ -25,6 +25,7 @@ import { CLI, startDaemon } from './live/daemon.mjs';
 const EASY_S = 18;
 const HARD_S = 14;
 const LIMIT_MS = 90_000;
+const LOOPS_PER_CPU = 12;
 
 export async function run({ rounds = 3 } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'corecast-adjust-'));
@@ -65,10 +66,10 @@ export async function run({ rounds = 3 } = {}) {
 
 async function untilGrown(daemon, clip, events, children, round) {
   const name = `turning ${round}`;
-  // What is told of the input is true of its first part only: nobody could have forecast the rest.
-  const told = ['--no-probe', '--input-signature', 'codec=h264,size=1280x720,fps=25,bitrate=200k'];
-  const options = ['--name', name, '--cpus', '1', ...told];
-  const channel = start(daemon, children, options, clip, ['-preset', 'superfast', '-b:v', '600k']);
+  // Told smaller than it is, as after a change upstream: its easy part stays within the forecast, the rest cannot.
+  const told = ['--no-probe', '--input-signature', 'codec=h264,size=640x360,fps=25,bitrate=200k'];
+  const options = ['--name', name, '--cpus', '1', '--exclusive', ...told];
+  const channel = start(daemon, children, options, clip, ['-preset', 'medium', '-b:v', '1M']);
   const attached = await events.next(name, ['attached']);
   const { atMs } = await events.next(name, ['grown', 'moved'], attached.atMs + EASY_S * 1000);
   await ended(channel);
@@ -127,9 +128,9 @@ function start(daemon, children, options, clip, encode) {
   );
 }
 
-/** Two busy loops for each CPU. */
+/** Busy loops, so many that nobody has much left of a CPU. */
 function startNeighbour(children) {
-  return Array.from({ length: 2 * availableParallelism() }, () =>
+  return Array.from({ length: LOOPS_PER_CPU * availableParallelism() }, () =>
     remember(children, spawn('sh', ['-c', 'while :; do :; done'], quiet())),
   );
 }
@@ -166,7 +167,7 @@ function watchEvents(socket, children) {
 }
 
 function makeClips(dir) {
-  const size = 's=1280x720:r=25';
+  const size = 's=1920x1080:r=25';
   const easy = `color=c=gray:${size}:d=${EASY_S}`;
   const hard = `testsrc2=${size}:d=${HARD_S},noise=alls=40:allf=t`;
   const turning = join(dir, 'turning.ts');
