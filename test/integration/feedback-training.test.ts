@@ -22,8 +22,8 @@ vi.setConfig({ testTimeout: 120_000 });
 const RUNS = madeRuns({ seed: 1, sources: 8, runsPerSource: 5, samples: 16 });
 /** Enough unseen sources for a verdict that is no luck. */
 const MANY = madeRuns({ seed: 2, sources: 30, runsPerSource: 3, samples: 16 });
-/** Epochs to beat a cost table that the made runs follow closely, on any instruction set: with 60 one machine's bits fell short. */
-const ENOUGH = 150;
+/** The table that runs are made from is hard to beat on so few: here it is wrong about small pictures. */
+const ODD = MANY.map((run) => times(run, run.signature.outputs[0]!.width < 1000 ? 2.5 : 1));
 const FOREVER = 1_000_000;
 const JOB: TrainingJob = { seed: 1, maxEpochs: 5, origin: 'history', trainedMs: 1_760_000_000_000 };
 
@@ -151,12 +151,12 @@ describe('training on the history', () => {
 
   it('beats a model that no longer fits, and says by how much', async () => {
     const baseline = await makeModel(
-      MANY.map(halfTheDemand),
+      ODD.map((run) => times(run, 0.5)),
       { ...JOB, maxEpochs: 30, origin: 'baseline' },
       { onEpoch: async () => undefined },
     );
     const registry = await registryAt(baseline);
-    const { verdict, model } = await trained({ registry, runs: stream(MANY), maxEpochs: ENOUGH });
+    const { verdict, model } = await trained({ registry, runs: stream(ODD), maxEpochs: 150 });
     expect(verdict.reason).toMatch(/^pinball loss [\d.]+ and coverage \d+ % against pinball loss/);
     expect(verdict.better).toBe(true);
     expect(registry.inUse()?.card.id).toBe(baseline.card.id);
@@ -164,11 +164,11 @@ describe('training on the history', () => {
     expect(methods).toEqual(expect.arrayContaining(['lstm', 'incumbent', 'incumbent_running']));
     // Trained again at once from its own weights, nothing is gained.
     await registry.promote(model.card.id);
-    const again = await trained({ registry, runs: stream(MANY), maxEpochs: 1 });
+    const again = await trained({ registry, runs: stream(ODD), maxEpochs: 1 });
     expect(again.verdict.better).toBe(false);
     // One that was taken back is never better again, whatever it scores.
     await registry.rollback({ bar: true, reason: 'rolled back: worse' });
-    const barred = await trained({ registry, runs: stream(MANY), maxEpochs: ENOUGH });
+    const barred = await trained({ registry, runs: stream(ODD), maxEpochs: 150 });
     expect(barred.model.card.id).toBe(model.card.id);
     expect(barred.verdict).toEqual({
       better: false,
@@ -368,8 +368,9 @@ function registryAt(baseline?: MadeModel): Promise<ModelRegistry> {
   return openRegistry({ directory: join(folder, 'models'), baseline: at, clock: systemClock });
 }
 
-function halfTheDemand(run: Run): Run {
-  return { ...run, samples: run.samples.map((each) => ({ ...each, demandCores: each.demandCores / 2 })) };
+function times(run: Run, factor: number): Run {
+  const samples = run.samples.map((each) => ({ ...each, demandCores: each.demandCores * factor }));
+  return { ...run, samples };
 }
 
 async function* stream(runs: readonly Run[]): AsyncGenerator<Run> {
