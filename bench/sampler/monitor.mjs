@@ -8,10 +8,10 @@ const { hostAddon } = await import(`${dist}/lib/native.js`);
 const { createMonitor } = await import(`${dist}/monitor/monitor.js`);
 
 /**
- * Processes that begin are watched closely for ten seconds. Then, and a while longer, as many ticks as in a quarter of an
+ * Processes that begin are watched closely for ten seconds. Then, and a while longer, as many ticks as in half an
  * hour: the daemon runs for weeks, and V8 compiles in its first minutes.
  */
-const WARM_UP_MS = 20_000;
+const WARM_UP_MS = 40_000;
 const WARM_UP_INTERVAL_MS = 20;
 
 const addon = hostAddon();
