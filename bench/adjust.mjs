@@ -80,7 +80,7 @@ async function untilGrown(daemon, clip, events, children, round) {
 async function throughBursts(daemon, clip, events, children, rounds) {
   const name = 'laddered';
   const ladder = ['--degrade', '-preset ultrafast -s 160x90'];
-  const channel = start(daemon, children, ['--name', name, ...ladder], clip, ['-preset', 'veryfast']);
+  const channel = start(daemon, children, ['--name', name, ...ladder], clip, ['-preset', 'fast']);
   await events.next(name, ['attached']);
   await sleep(EASY_S * 1000);
   const results = [];
@@ -121,7 +121,9 @@ function start(daemon, children, options, clip, encode) {
     '-c:v',
     'libx264',
   ];
-  const args = [CLI, 'run', '-q', '--require', '--class', 'live', '--socket', daemon.socket, ...options];
+  // Admission is closed as long as a channel before it is late.
+  const admit = ['--require', '--wait', '30', '--class', 'live'];
+  const args = [CLI, 'run', '-q', '--socket', daemon.socket, ...admit, ...options];
   return remember(
     children,
     spawn(process.execPath, [...args, '--', ...command, ...encode, '-f', 'null', '-'], quiet()),
@@ -181,7 +183,7 @@ function makeClips(dir) {
     '-f',
     'lavfi',
     '-i',
-    'testsrc2=s=640x360:r=25:d=20,noise=alls=10:allf=t',
+    'testsrc2=s=1280x720:r=25:d=20,noise=alls=10:allf=t',
     '-pix_fmt',
     'yuv420p',
     steady,
