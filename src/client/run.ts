@@ -215,7 +215,7 @@ async function runReserved(
     throw error;
   } finally {
     await channel.close();
-    usage = await release(client, channel.lease, reason);
+    usage = await release(client, channel.lease, reason, note);
     client.close();
   }
   return {
@@ -249,17 +249,29 @@ async function lightRun(
   return becomeFfmpeg(command, planned, admission, { ...options, ladder: options.degrade.length > 0 });
 }
 
+/**
+ * A daemon that is slow to answer is asked again: of a channel that was told to stop during a change of rung it waits for
+ * the next FFmpeg, and its CPUs would be kept for nobody until the start deadline.
+ */
 async function release(
   client: Awaited<ReturnType<typeof connectLate>>,
   { reservationId, token }: Lease,
   reason: string,
+  note: (text: string) => void,
 ): Promise<UsageSummary__Output | null> {
-  try {
-    return (await client.release({ reservationId, token, reason }, { timeoutMs: 2_000 })).usage;
-  } catch {
-    return null; // The daemon sees the exit itself, and releases.
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await client.release({ reservationId, token, reason }, { timeoutMs: RELEASE_MS })).usage;
+    } catch (error) {
+      if (isCorecastError(error, 'DAEMON_UNREACHABLE') && attempt < MOST_RELEASES) continue;
+      note(`the daemon did not confirm the end (${messageOf(error)}); it sees it from the process`);
+      return null;
+    }
   }
 }
+
+const RELEASE_MS = 2_000;
+const MOST_RELEASES = 3;
 
 interface MeasuredSignature {
   readonly read: CommandSignature;
