@@ -7,6 +7,9 @@ sed '1,/^\\r$/d' <&9`;
 /** Emulated CPUs are many times slower than the unit's times are meant for. WatchdogSec stays the unit's own. */
 const SLOW = '[Service]\\nTimeoutStartSec=10min\\n';
 
+/** The client waits five seconds for an answer; a busy emulator may need more. */
+const AGAIN = '-p Restart=on-failure -p RestartSec=1s -p StartLimitIntervalSec=0';
+
 /** As docs/production.md says, and a clip to transcode. */
 export async function install(host) {
   await host.sh(`cd /usr/lib/corecast
@@ -40,7 +43,7 @@ export async function channel(host, name) {
  */
 export async function startChannel(host, name, options, properties = '') {
   await host.sh(`systemctl reset-failed ${name} 2>/dev/null || true
-systemd-run --quiet --unit=${name} -p User=encoder -p SupplementaryGroups=corecast ${properties} ${runCommand(name, options)}`);
+systemd-run --quiet --unit=${name} ${AGAIN} -p User=encoder -p SupplementaryGroups=corecast ${properties} ${runCommand(name, options)}`);
   return started(host, name, name);
 }
 
@@ -64,6 +67,7 @@ async function started(host, name, unit) {
     `${name} is attached`,
     `systemctl is-active --quiet ${unit} || { journalctl -o cat -u ${unit} | tail -5; exit 7; }
 pgrep -f '^ffmpeg .*title=${name} ' >/dev/null`,
+    300_000,
   );
   return attached(host, name);
 }

@@ -200,6 +200,19 @@ systemctl daemon-reload; ${wholeWithin([own])}`);
   return { cgroup: path, unit_memory_mb: Math.round(memory / 2 ** 20) };
 }
 
+/** `corecast run --exec`: the process that made the cpuset becomes FFmpeg in it. */
+async function lightMode(host) {
+  const light = await startExampleUnit(host, 'light', '--exec --cpus 1');
+  const path = await host.sh(`cut -d: -f3 /proc/${light.pid}/cgroup`);
+  assert.match(path, /encoder@light\.service\/corecast-\d+$/);
+  assert.equal(await host.sh(`cat /sys/fs/cgroup${path}/cpuset.cpus.effective`), light.cpus);
+  await assertWithin(host, light);
+  assert.equal(await host.sh('systemctl show encoder@light -p MainPID --value'), String(light.pid));
+  await host.sh('systemctl stop encoder@light');
+  await host.until('its cgroup is gone', `[ ! -e /sys/fs/cgroup${path} ]`);
+  return {};
+}
+
 /** corecast-fence: services and sessions are on the housekeeping CPUs, channels in corecast.slice where they were. */
 async function fence(host) {
   await host.sh('systemctl stop news sport');
@@ -297,6 +310,7 @@ export const SCENARIOS = [
   { name: 'the daemon is upgraded', run: daemonUpgrade },
   { name: 'the watchdog ends a daemon that hangs', run: watchdog },
   { name: 'a channel with a cpuset of its own', run: ownCpuset },
+  { name: 'light mode with a cpuset of its own', run: lightMode },
   { name: 'others are fenced off', run: fence },
   { name: 'reboot with reservations', run: reboot },
   { name: 'power loss with reservations', run: powerLoss },
