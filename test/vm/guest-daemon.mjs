@@ -112,9 +112,9 @@ export function expand(text) {
   });
 }
 
-/** The daemon's log lines since a mark, as objects. */
+/** The daemon's log lines since a mark, as objects. Counted, because journalctl --after-cursor skips the first match of a filter. */
 export async function logSince(host, mark) {
-  const output = await host.sh(`journalctl -u corecastd -o cat --after-cursor='${mark}' --no-pager`);
+  const output = await host.sh(`${LOG} | tail -n +${mark + 1}`);
   return output
     .split('\n')
     .filter((line) => line.startsWith('{'))
@@ -122,9 +122,10 @@ export async function logSince(host, mark) {
 }
 
 export async function logMark(host) {
-  const output = await host.sh('journalctl -n 0 --show-cursor --no-pager');
-  return output.replace(/^.*cursor: /s, '').trim();
+  return Number(await host.sh(`${LOG} | wc -l`));
 }
+
+const LOG = 'journalctl -b -u corecastd -o cat --no-pager';
 
 /** Waits until a log line of the daemon matches; returns it. */
 export async function logged(host, mark, pattern, limitMs = 120_000) {

@@ -4,7 +4,7 @@
  *
  *   npm run test:vm -- [--only TEXT] [--json] [--project DIRECTORY]
  *
- * --only: the scenarios whose names contain the text, and the first two, which they need.
+ * --only, repeatable: the scenarios whose names contain the text, and the first two, which they need.
  */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
@@ -19,7 +19,7 @@ const NEEDED_FIRST = 2;
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
-    only: { type: 'string' },
+    only: { type: 'string', multiple: true, default: [] },
     project: { type: 'string', default: resolve(HERE, '../..') },
   },
 });
@@ -48,7 +48,7 @@ async function run() {
   try {
     host = await VirtualHost.boot({ cache, project });
     for (const [i, { name, run }] of SCENARIOS.entries()) {
-      if (values.only !== undefined && i >= NEEDED_FIRST && !name.includes(values.only)) continue;
+      if (i >= NEEDED_FIRST && !wanted(name)) continue;
       results.push(await outcome(host, name, run));
       if (i < NEEDED_FIRST && results.at(-1).result === 'failed') break;
     }
@@ -57,6 +57,10 @@ async function run() {
     execFileSync('rm', ['-f', project]);
   }
   finish(results);
+}
+
+function wanted(name) {
+  return values.only.length === 0 || values.only.some((text) => name.includes(text));
 }
 
 async function outcome(host, name, run) {

@@ -230,7 +230,7 @@ async function fence(host) {
   // A service with more to do than its CPUs can take.
   const busy = await host.sh(`pids=
 for i in 1 2 3 4 5 6; do sh -c 'while :; do :; done' & pids="$pids $!"; done
-for i in 1 2 3 4 5 6 7 8; do sleep 0.3; ps -o psr= -p "$pids"; done | sort -un | xargs
+for i in 1 2 3 4 5 6 7 8; do sleep 0.3; ps -o psr= -p "$(echo $pids | tr ' ' ,)"; done | sort -un | xargs
 kill $pids`);
   const ran = busy.trim().split(' ').map(Number);
   assert.ok(
