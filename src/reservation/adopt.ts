@@ -17,6 +17,7 @@ import {
   requireUnattached,
   requireWithinLimit,
 } from './permissions.js';
+import { sameProcess } from './process-ref.js';
 import type { CpuShare, ProcessRef } from './reservation.js';
 
 /** What a holder says of itself when it comes back. */
@@ -76,8 +77,15 @@ export class Adopting {
     requireOwnReservation(known.reservation, peer);
     if (token < known.reservation.token) requireToken(known.reservation, token);
     this.#book.ledger.raiseToken(token);
-    return this.#book.lock(id, () =>
-      this.#watched(id, process, () =>
+    return this.#book.lock(id, () => {
+      const { reservation: before } = this.#book.require(id);
+      // As at an attach: the process that it replaces is nobody's from here on.
+      const replaces = before.process !== undefined && !sameProcess(before.process, process);
+      const kernel = () => {
+        if (replaces) this.#lifetimes.setFree(before);
+        this.#pin(process, cpusetOf(cpus));
+      };
+      const write = () =>
         this.#book.step(
           id,
           { step: 'attach', process, token: this.#book.ledger.nextToken() },
@@ -85,11 +93,11 @@ export class Adopting {
             reason: `process ${process.pid} runs; the ledger had lost its latest steps`,
             event: 'adopted',
             set: { bootId: this.#deps.bootId },
-            kernel: () => this.#pin(process, cpusetOf(cpus)),
+            kernel,
           },
-        ),
-      ),
-    );
+        );
+      return this.#watched(id, process, () => (replaces ? this.#lifetimes.leaving(before, write) : write()));
+    });
   }
 
   async #create(

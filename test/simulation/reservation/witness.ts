@@ -61,6 +61,7 @@ export class Witness {
     this.#durable = recordsOn(this.#host);
     this.#unseen.clear();
     this.#bootNoticed();
+    for (const record of this.#durable.values()) this.#attachedInThisBoot(record);
     for (const { reservation } of this.#durable.values()) this.#remember(reservation);
     for (const [id, token] of this.#acknowledged) {
       const record = this.#durable.get(id);
@@ -83,6 +84,11 @@ export class Witness {
     for (const { reservation } of this.#durable.values()) {
       if (reservation.process !== undefined) this.#endedByReboot.add(nameOf(reservation));
     }
+  }
+
+  /** Also where a kill kept the attach from being answered, and its write reached the disk. */
+  #attachedInThisBoot({ reservation, bootId }: LedgerRecord): void {
+    if (bootId === this.#host.kernel.bootId) this.#endedByReboot.delete(nameOf(reservation));
   }
 
   /** The disk damaged what is under this key: nobody can be held to it any more. */
@@ -116,8 +122,8 @@ export class Witness {
         `${call.what} of ${id} with token ${call.token} was accepted after ${this.#newestToken(id)}`,
       );
     }
-    // The answer to a retry outlives a reservation that the disk lost.
-    if (this.#lost.has(id) && !this.#durable.has(id)) return;
+    // The answer to a retry outlives a reservation that the disk lost, also where its holder has announced it again.
+    if (this.#lost.has(id) && (!this.#durable.has(id) || call.deliveries > 1)) return;
     this.#acknowledged.set(id, Math.max(token, this.#newestToken(id)));
   }
 
@@ -219,8 +225,7 @@ export class Witness {
     for (const operation of operations) {
       if (!operation.key.startsWith(RECORD_PREFIX)) continue;
       const id = operation.key.slice(RECORD_PREFIX.length);
-      const known = this.#durable.get(id);
-      const before = known?.reservation;
+      const before = this.#durable.get(id)?.reservation;
       if (operation.type === 'del') {
         if (before !== undefined && !hasEnded(before.state))
           this.#violated(`reservation ${id} was removed as ${before.state}`);
@@ -232,8 +237,7 @@ export class Witness {
       const text = bodyOf(operation.value);
       const record = JSON.parse(text) as LedgerRecord;
       this.#durable.set(id, record);
-      if (before?.process === undefined || known?.bootId !== record.bootId)
-        this.#endedByReboot.delete(nameOf(record.reservation));
+      this.#attachedInThisBoot(record);
       this.#unseen.set(id, text);
       this.#stepped(before, record.reservation);
       this.#remember(record.reservation);
