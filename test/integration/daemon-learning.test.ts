@@ -152,7 +152,7 @@ describe('a swap of models under load', { timeout: 120_000 }, () => {
     await new Promise((done) => setTimeout(done, 3_000));
     const steady = ninetyNinth(lasted);
     lasted = [];
-    for (let i = 0; i < 30; i++) {
+    for (let i = 0; i < 30 || lasted.length < 200; i++) {
       await daemon.client.promoteModel({ modelId: i % 2 === 0 ? OTHER : POOR });
       if (i % 5 === 4) await daemon.client.rollbackModel({});
     }
