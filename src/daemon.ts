@@ -50,7 +50,7 @@ export interface DaemonOptions {
 }
 
 export interface Daemon {
-  /** Applies [limits], [pools], [preemption], [leases], [adjust], [training], [cpus] and [monitor] (but for its library) of a new configuration. */
+  /** Applies [limits], [sharing], [pools], [preemption], [leases], [adjust], [training], [cpus] and [monitor] (but for its library) of a new configuration. */
   reload(config: Config): void;
   /** Running channels go on; what became of them meanwhile is found out by the next start. */
   stop(): Promise<void>;
@@ -376,10 +376,21 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       reload(next) {
         // First, because it throws: a configuration is applied whole or not at all.
         host.read(next);
-        const { limits, pools, preemption, leases, adjust, training, cpus } = next;
+        const { limits, sharing, pools, preemption, leases, adjust, training, cpus } = next;
         // The library is loaded once.
         const monitored = { ...next.monitor, nvml_library: config.monitor.nvml_library };
-        config = { ...config, limits, pools, preemption, leases, adjust, training, cpus, monitor: monitored };
+        const applied = {
+          limits,
+          sharing,
+          pools,
+          preemption,
+          leases,
+          adjust,
+          training,
+          cpus,
+          monitor: monitored,
+        };
+        config = { ...config, ...applied };
         monitor.setPace(paceOf(config));
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology())}`);

@@ -52,7 +52,7 @@ describe('the configuration', { timeout: 30_000 }, () => {
     expect(refused).toMatchObject({ code: 'NO_CAPACITY' });
     expect((refused as { message: string }).message).toContain('1 channel of at most 1');
     child.kill('SIGKILL');
-    const pace = '[monitor]\ninterval_ms = 500\n';
+    const pace = '[monitor]\ninterval_ms = 500\n[sharing]\nheadroom = 0.1\n';
     const waiting = await reload(`${good}\n${pace}[history]\nflush_ms = 4000\n`, 'wait for a restart');
     expect(waiting).toContain('"sections":["history"]');
   });
