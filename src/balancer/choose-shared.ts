@@ -60,6 +60,15 @@ export interface Loan {
   readonly sum: DemandSum;
 }
 
+/** Who asks, and of what host. */
+interface Question {
+  readonly input: DecideInput;
+  readonly index: OccupancyIndex;
+  readonly sharing: Sharing;
+  readonly candidate: Candidate;
+  readonly demand: ChannelDemand;
+}
+
 interface Offer {
   readonly segment: Segment;
   readonly sharers: Sharers;
@@ -85,18 +94,19 @@ export function chooseShared(input: DecideInput, index: OccupancyIndex, sharing:
   const segments = segmentsOf(index.host, sharing.cpus);
   if (candidate === undefined) return chooseLive(input, index);
   const demand = forecastDemand(candidate.forecast);
+  const question = { input, index, sharing, candidate, demand };
   const outside = outsideShare(input, index, sharing);
   const offers = offersOf(index, segments, sharing, demand, outside);
   const fit = offers.filter(fits);
   for (const offer of fit) {
     const cpus = cpusOf(index, candidate.forecast, offer);
-    if (cpus !== undefined) return accepted(input, index, sharing, candidate, demand, offer, cpus);
+    if (cpus !== undefined) return accepted(question, offer, cpus);
   }
   // What no segment holds even when empty may still have a place across several.
   if (!offers.some(({ segment }) => holdsEmpty(index, segment, sharing, demand)))
     return chooseLive(input, index);
   const nearest = fit[0] ?? offers.reduce((a, b) => (missingOf(b) < missingOf(a) ? b : a));
-  return refused(input, index, sharing, candidate, demand, nearest);
+  return refused(question, nearest);
 }
 
 /** The fullest first, the right kind before that. */
@@ -168,46 +178,24 @@ function holdsEmpty(
   return needOf(plus(NOBODY, demand), rule) <= capacityOf(index, segment) + DUST;
 }
 
-function accepted(
-  input: DecideInput,
-  index: OccupancyIndex,
-  sharing: Sharing,
-  { forecast, q90Milli }: Candidate,
-  demand: ChannelDemand,
-  offer: Offer,
-  cpus: readonly CpuShare[],
-): Choice {
-  const { shareMilli, freeMilli } = offer;
-  const text = `${adds(demand, offer, sharing)}; given a part of ${count(cpus.length, 'CPU')} that it shares`;
-  return {
-    forecast,
-    cpus,
-    demand,
-    checks: [
-      {
-        reason: {
-          code: 'FITS',
-          text,
-          needed: shareMilli,
-          available: freeMilli,
-          unit: 'thousandths',
-          passed: true,
-        },
-        possible: true,
-      },
-      hostLoadCheck(input, index, forecast, { loadMilli: q90Milli, reservedMilli: shareMilli }),
-    ],
+function accepted(question: Question, offer: Offer, cpus: readonly CpuShare[]): Choice {
+  const { candidate, demand } = question;
+  const check: Check = {
+    reason: {
+      code: 'FITS',
+      text: `${adds(demand, offer, question.sharing)}; given a part of ${count(cpus.length, 'CPU')} that it shares`,
+      needed: offer.shareMilli,
+      available: offer.freeMilli,
+      unit: 'thousandths',
+      passed: true,
+    },
+    possible: true,
   };
+  return { forecast: candidate.forecast, cpus, demand, checks: [check, loadCheck(question, offer)] };
 }
 
-function refused(
-  input: DecideInput,
-  index: OccupancyIndex,
-  sharing: Sharing,
-  { forecast, q90Milli }: Candidate,
-  demand: ChannelDemand,
-  offer: Offer,
-): Choice {
+function refused(question: Question, offer: Offer): Choice {
+  const { sharing, candidate, demand } = question;
   const { segment, sum, shareMilli, freeMilli } = offer;
   const missing = missingOf(offer);
   const promised = shareMilli - freeMilli;
@@ -226,15 +214,18 @@ function refused(
     },
     possible: true,
   };
+  const { forecast } = candidate;
   return {
     forecast,
     cpus: [],
-    checks: [
-      check,
-      hostLoadCheck(input, index, forecast, { loadMilli: q90Milli, reservedMilli: shareMilli }),
-    ],
+    checks: [check, loadCheck(question, offer)],
     ...(missing > 0 || promised <= 0 ? {} : { loan: { segment: segment.number, milli: promised, sum } }),
   };
+}
+
+function loadCheck({ input, index, candidate }: Question, { shareMilli }: Offer): Check {
+  const { forecast, q90Milli } = candidate;
+  return hostLoadCheck(input, index, forecast, { loadMilli: q90Milli, reservedMilli: shareMilli });
 }
 
 function adds(demand: ChannelDemand, { sharers, needMilli, shareMilli }: Offer, sharing: Sharing): string {

@@ -90,7 +90,7 @@ async function fill(
       said += text;
     });
     const ended = once(wrapper, 'exit').then(([code]) => code as number | null);
-    const attached = events.next(['attached'], ADMISSION_MS, name).then(() => undefined);
+    const attached = events.next('attached', ADMISSION_MS, name).then(() => undefined);
     const code = await Promise.race([ended, attached]);
     attached.catch(() => {});
     if (code === undefined) continue;
@@ -121,16 +121,16 @@ async function throughBurst(
   }, STRONGER_MS);
   let degraded: Event;
   try {
-    degraded = await events.next(['degraded'], DEGRADE_MS);
+    degraded = await events.next('degraded', DEGRADE_MS);
   } finally {
     clearInterval(stronger);
   }
-  const gap = await events.next(['gap'], DEGRADE_MS, degraded.reservation.name);
+  const gap = await events.next('gap', DEGRADE_MS, degraded.reservation.name);
   const lags = (await client.listReservations({})).reservations.map(({ lagSeconds }) => lagSeconds ?? 0);
   for (const loop of loops) loop.kill('SIGKILL');
   const endedMs = Date.now();
   say('the neighbour is gone');
-  const restored = await events.next(['restored'], RESTORE_MS, degraded.reservation.name);
+  const restored = await events.next('restored', RESTORE_MS, degraded.reservation.name);
   const reservations = await atFullQuality(client, RESTORE_MS);
   const shown = reservations.map(
     ({ name, rung, speed }) => `${name} at rung ${rung}, ${speed?.toFixed(2) ?? '-'}x`,
@@ -182,18 +182,16 @@ class Events {
     });
   }
 
-  async next(wanted: readonly string[], withinMs: number, name?: string, sinceMs = 0): Promise<Event> {
+  async next(wanted: string, withinMs: number, name?: string): Promise<Event> {
     const giveUpMs = Date.now() + withinMs;
     for (;;) {
       const at = this.#seen.findIndex(
-        ({ event, reservation, atMs }) =>
-          wanted.includes(event) && atMs >= sinceMs && (name === undefined || reservation.name === name),
+        ({ event, reservation }) => event === wanted && (name === undefined || reservation.name === name),
       );
       if (at >= 0) return this.#seen.splice(at, 1)[0]!;
       if (this.#failure !== undefined) throw this.#failure;
       const leftMs = giveUpMs - Date.now();
-      if (leftMs <= 0)
-        throw new CorecastError('INTERNAL', `not within ${withinMs / 1000} s: ${wanted.join(', ')}`);
+      if (leftMs <= 0) throw new CorecastError('INTERNAL', `not within ${withinMs / 1000} s: ${wanted}`);
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

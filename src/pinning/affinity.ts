@@ -1,10 +1,10 @@
 import { type Cpuset, isSubset, sameCpuset, union } from '../lib/cpuset.js';
-import { CorecastError } from '../lib/errors.js';
 import type { HostAddon } from '../lib/native.js';
 import type { ProcessRef } from '../reservation/reservation.js';
 import { checkCpus, kernelError } from './kernel-error.js';
 import type { Pinning, PinResult, ThreadMask } from './pinning.js';
 import { Repairs, type RepairsOptions } from './repairs.js';
+import { expectSame } from './same-process.js';
 
 /** How often threads that keep leaving their CPUs are brought back within one call. The next tick tries again. */
 const MAX_REPAIRS = 3;
@@ -101,15 +101,4 @@ function guarded<T>(addon: HostAddon, process: ProcessRef, cpus: Cpuset | undefi
   } catch (error) {
     throw kernelError(error, process.pid, cpus);
   }
-}
-
-function expectSame(addon: HostAddon, process: ProcessRef): void {
-  const startTicks = addon.startTicks(process.pid);
-  if (startTicks === process.startTicks) return;
-  throw new CorecastError(
-    'PROCESS_GONE',
-    `pid ${process.pid} is now a process that started at tick ${startTicks}; ` +
-      `the one that started at tick ${process.startTicks} has ended`,
-    { errno: 'ESRCH' },
-  );
 }

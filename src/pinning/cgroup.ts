@@ -1,11 +1,11 @@
 import { type Cpuset, formatCpuset, sameCpuset, union } from '../lib/cpuset.js';
-import { CorecastError } from '../lib/errors.js';
 import type { HostAddon } from '../lib/native.js';
 import type { ProcessRef } from '../reservation/reservation.js';
 import type { CgroupRoots } from './cgroup-files.js';
 import { type ChannelCgroup, openChannelCgroup } from './channel-cgroup.js';
 import { checkCpus, kernelError } from './kernel-error.js';
 import type { Pinning, PinResult, Repair } from './pinning.js';
+import { expectSame, isSame } from './same-process.js';
 
 export interface CgroupPinningOptions {
   readonly addon: Pick<HostAddon, 'startTicks'>;
@@ -186,19 +186,4 @@ function reasonOf(held: readonly Held[]): string {
   const own = held.length - without.length;
   const summary = `${own} of ${held.length} channels have a cpuset of their own`;
   return without.length === 0 ? summary : `${summary}; the others their affinity, such as: ${without[0]}`;
-}
-
-function isSame(addon: Pick<HostAddon, 'startTicks'>, { pid, startTicks }: ProcessRef): boolean {
-  try {
-    return addon.startTicks(pid) === startTicks;
-  } catch {
-    return false;
-  }
-}
-
-function expectSame(addon: Pick<HostAddon, 'startTicks'>, { pid, startTicks }: ProcessRef): void {
-  if (addon.startTicks(pid) === startTicks) return;
-  throw new CorecastError('PROCESS_GONE', `process ${pid}, started at tick ${startTicks}, has ended`, {
-    errno: 'ESRCH',
-  });
 }
