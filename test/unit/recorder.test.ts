@@ -1,7 +1,5 @@
 import { expect, test } from 'vitest';
 import type { HorizonObserved } from '../../src/feedback/channel-record.js';
-import { coreUsage } from '../../src/feedback/core-usage.js';
-import { MediaClock } from '../../src/feedback/media-clock.js';
 import { createRecorder } from '../../src/feedback/recorder.js';
 import type { Forecast } from '../../src/forecast/forecast.js';
 import type { Run } from '../../src/history/records.js';
@@ -345,53 +343,6 @@ test('a tick is never split: steps end at the tick nearest to their boundary, al
   }
   const { run } = (await recorder.end('r1'))!;
   expect(run.samples.map(({ atS }) => atS)).toEqual([5, 10, 15, 20]);
-});
-
-test('media time: interpolated between messages, carried over a new process, standing when nothing is said', () => {
-  const media = new MediaClock();
-  expect(media.speed(0, 5_000)).toBeUndefined();
-  media.add(0, 0);
-  media.add(1_000, 1);
-  expect(media.speed(0, 5_000)).toBeUndefined();
-  media.add(2_000, 2);
-  media.add(4_000, 6);
-  expect(media.speed(1_000, 4_000)).toBeCloseTo(5 / 3, 10);
-  expect(media.speed(1_500, 3_000)).toBeCloseTo(2.5 / 1.5, 10);
-  expect(media.speed(4_000, 5_000)).toBeCloseTo(2, 10);
-  expect(media.speed(8_000, 12_000)).toBe(0);
-  media.add(13_000, 1);
-  media.add(14_000, 2);
-  expect(media.totalS).toBe(8);
-  expect(media.speed(13_000, 14_000)).toBeCloseTo(1, 10);
-  media.add(14_500, Number.NaN);
-  expect(media.totalS).toBe(8);
-});
-
-test('core usage: never above 1, busiest first, and in sum what the process used', () => {
-  expect(
-    coreUsage(
-      1,
-      new Map([
-        [0, 0.7],
-        [1, 0.3],
-      ]),
-      [0, 1],
-    ),
-  ).toEqual([0.7, 0.3]);
-  expect(coreUsage(1.6, new Map([[0, 1.6]]), [0, 1])[0]).toBe(1);
-  expect(coreUsage(1.6, new Map([[0, 1.6]]), [0, 1])[1]).toBeCloseTo(0.6, 10);
-  expect(coreUsage(1, new Map([[9, 1]]), [0, 1])).toEqual([0.5, 0.5]);
-  const scaled = coreUsage(
-    1,
-    new Map([
-      [0, 1],
-      [1, 1],
-    ]),
-    [0, 1],
-  );
-  expect(scaled).toEqual([0.5, 0.5]);
-  expect(coreUsage(5, new Map(), [0, 1, 2])).toEqual([1, 1, 1]);
-  expect(coreUsage(1, new Map(), [])).toEqual([]);
 });
 
 test('a live channel that shares CPUs is recorded with those that it was forecast for, however many it may use', async () => {
