@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { isCorecastError } from '../lib/errors.js';
+import { endOnClosedPipe } from './closed-pipe.js';
 import { addCalibrateCommand } from './commands/calibrate.js';
 import { addCheckCommand } from './commands/check.js';
 import { addExplainCommand } from './commands/explain.js';
@@ -102,6 +103,7 @@ function version(): string {
   return version;
 }
 
+endOnClosedPipe();
 main().catch((error: unknown) => {
   process.exitCode = report(error);
 });

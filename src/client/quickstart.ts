@@ -8,6 +8,7 @@ import { formatCpuset, isSubset, parseCpuset } from '../lib/cpuset.js';
 import { CorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
+import { endOnClosedPipe } from './closed-pipe.js';
 import type { CorecastClient } from './connect.js';
 import { type Mask, type Outcome, printOutcome } from './quickstart-print.js';
 import { QuickstartProcesses } from './quickstart-processes.js';
@@ -147,6 +148,7 @@ function masksOf(pid: number, reservation: Reservation__Output): Mask[] {
 }
 
 const processes = new QuickstartProcesses();
+endOnClosedPipe((code) => void processes.close().finally(() => process.exit(code)));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => void processes.close().finally(() => process.exit(130)));
 }
