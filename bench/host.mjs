@@ -9,7 +9,7 @@
  *
  * About 15 minutes on 2 CPUs; --quick, a smoke test, 2. Use a quiet host. --results keeps each run in a file and does not
  * repeat what is there, so that the policies can be measured in pieces; --minutes begins no run that would not end by then.
- * --rows: each channel that corecast let in, its report and the daemon's record of it.
+ * --rows: each channel under corecast (why it was refused, or its report and the daemon's record of it), then each second.
  *
  * Late: bench/host/lateness.mjs, by packets' times; more than 1 s behind (LATE_LAG_S of the adjuster). channels_on_time: mean
  * number of channels that ran once the host was full, 0 where more than 0.1 % of a run's channel seconds were late.
@@ -106,9 +106,7 @@ class Bench {
       if (runs > 0) await calibrate(daemon, { runs, seed: seed + 1_000 });
       const ran = await this.#ramp(name, policy, Math.max(1, Math.floor(cpus / 2)));
       const results = await policy.results(this.#arrivals);
-      const { rows } = this.#options;
-      if (rows !== undefined)
-        writeFileSync(rows, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
+      this.#writeRows([...results, ...refusalsOf(ran), ...ran.marks]);
       this.#add({
         ...this.#outcomeOf(name, undefined, ran),
         ...forecastsOf(results),
@@ -152,6 +150,11 @@ class Bench {
     };
   }
 
+  #writeRows(rows) {
+    const file = this.#options.rows;
+    if (file !== undefined) writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  }
+
   #add(outcome) {
     const { results } = this.#options;
     this.outcomes.push(outcome);
@@ -177,6 +180,17 @@ class Bench {
 
 /** Where a count starts when it is not known from a run without admission. */
 const CHANNELS_A_CPU = 6;
+
+function refusalsOf({ channels }) {
+  return channels
+    .filter(({ channel }) => channel.ending === 'refused')
+    .map(({ channel, arrival: { atS, encoder, tableCores } }) => ({
+      atS,
+      encoder,
+      tableCores,
+      refused: channel.said,
+    }));
+}
 
 async function sequenceOf({ seed, seconds, ...rest }) {
   const lastS = seconds + NEIGHBOUR_S + RECOVERY_S;

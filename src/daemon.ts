@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { createAdjuster, sharingRule } from './adjusting.js';
+import { HostUseMeter } from './balancer/host-use.js';
 import { Channels } from './channels.js';
 import type { Config } from './config/schema.js';
 import { createControl } from './control.js';
@@ -144,6 +145,12 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       });
     });
 
+    const used = new HostUseMeter();
+    monitor.onTick(({ state, processes, elapsedS }) => {
+      const channelCores = sum([...processes.values()].map(({ cores }) => cores));
+      used.add(state.busy, topology().schedulable.length, channelCores, elapsedS);
+    });
+
     // Reservations
     let overload = '';
     const pinning = createHostPinning({
@@ -169,7 +176,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
       forecaster,
       topology,
-      host: () => hostNow(monitor),
+      host: () => ({ ...hostNow(monitor), use: used.now }),
       limits: () => config.limits,
       leases: () => config.leases,
       preemption: () => config.preemption,

@@ -95,7 +95,7 @@ export function chooseShared(input: DecideInput, index: OccupancyIndex, sharing:
   if (candidate === undefined) return chooseLive(input, index);
   const demand = forecastDemand(candidate.forecast);
   const question = { input, index, sharing, candidate, demand };
-  const outside = outsideShare(input, index, sharing);
+  const outside = outsideShare(input);
   const offers = offersOf(index, segments, sharing, demand, outside);
   const fit = offers.filter(fits);
   for (const offer of fit) {
@@ -141,25 +141,11 @@ function missingOf({ needMilli, sharers, freeMilli, outsideMilli }: Offer): numb
   return needMilli + outsideMilli - sharers.promisedMilli - freeMilli;
 }
 
-/**
- * Of the host's capacity, the share that others than the reservations use. None is assumed as long as what is measured can be
- * the channels' own: what those who share need at the quantile, and what the others hold. Beyond that it is all that is
- * above their means.
- */
-function outsideShare(
-  { host, limits }: DecideInput,
-  index: OccupancyIndex,
-  { rule, sharers }: Sharing,
-): number {
-  // Others are to give way.
-  if (limits.host_load >= 1) return 0;
-  let [most, mean] = [index.reservedMilli, index.reservedMilli];
-  for (const { sum, promisedMilli } of sharers.values()) {
-    most += needOf(sum, { ...rule, headroom: 0 }) - promisedMilli;
-    mean += sum.meanMilli - promisedMilli;
-  }
-  const used = (host?.busy ?? 0) * index.capacityMilli;
-  return used <= most ? 0 : Math.max(0, used - mean) / Math.max(1, index.capacityMilli);
+/** Of the host's capacity, the share that others than the reservations use. */
+function outsideShare({ limits, use, topology }: DecideInput): number {
+  // At 1 they are to give way.
+  if (limits.host_load >= 1 || use === undefined) return 0;
+  return Math.min(1, use.outsideCores / Math.max(1, topology.schedulable.length));
 }
 
 function cpusOf(index: OccupancyIndex, forecast: Forecast, offer: Offer): readonly CpuShare[] | undefined {
@@ -223,9 +209,15 @@ function refused(question: Question, offer: Offer): Choice {
   };
 }
 
-function loadCheck({ input, index, candidate }: Question, { shareMilli }: Offer): Check {
-  const { forecast, q90Milli } = candidate;
-  return hostLoadCheck(input, index, forecast, { loadMilli: q90Milli, reservedMilli: shareMilli });
+/** It is expected to use its mean, as those beside it are: what it may use above that is in the need of all. */
+function loadCheck({ input, index, candidate, demand }: Question, { shareMilli }: Offer): Check {
+  const { host, use } = input;
+  const loadMilli = Math.min(candidate.q90Milli, demand.meanMilli);
+  const overSeconds = host && { ...host, busy: use?.busy ?? host.busy };
+  return hostLoadCheck({ ...input, host: overSeconds }, index, candidate.forecast, {
+    loadMilli,
+    reservedMilli: shareMilli,
+  });
 }
 
 function adds(demand: ChannelDemand, { sharers, needMilli, shareMilli }: Offer, sharing: Sharing): string {

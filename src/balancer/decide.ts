@@ -25,6 +25,7 @@ import { chooseLive } from './choose-live.js';
 import { chooseShared, type Loan, type Sharing, shares } from './choose-shared.js';
 import { chooseVod } from './choose-vod.js';
 import type { Reason } from './decision.js';
+import type { HostUse } from './host-use.js';
 import type { ChannelDemand } from './shared-demand.js';
 
 export { candidateCpuCounts } from './demand.js';
@@ -38,6 +39,8 @@ export interface DecideInput {
   readonly occupancy: Occupancy;
   /** Undefined before the monitor's first step. */
   readonly host: HostState | undefined;
+  /** Over the last seconds; absent where nobody measures. */
+  readonly use?: HostUse;
   readonly limits: Config['limits'];
   readonly smtCoreMilli: number;
   readonly memory: { readonly availableBytes: number; readonly totalBytes: number } | undefined;

@@ -1,11 +1,11 @@
-import type { SeenDemand } from './shared-demand.js';
+import { SEEN_BLOCK_S, type SeenDemand } from './shared-demand.js';
 
 /**
  * What a running channel uses, the last minutes counting most, and how much that varies. Pure: time is passed in.
  *
  * A live channel is late when it is a second behind. CPUs that are wanted a twentieth above what they have lose a second in
- * BLOCK_S; what varies faster than that, from frame to frame and GOP to GOP, is made up for before. So the deviation is that
- * of means over BLOCK_S.
+ * SEEN_BLOCK_S; what varies faster than that, from frame to frame and GOP to GOP, is made up for before. So the deviation is that
+ * of means over SEEN_BLOCK_S.
  */
 export class SeenUse implements SeenDemand {
   meanMilli = 0;
@@ -27,7 +27,7 @@ export class SeenUse implements SeenDemand {
     this.meanMilli += newest * (milli - this.meanMilli);
     this.#blockMilli += milli * elapsedS;
     this.#blockS += elapsedS;
-    if (this.#blockS >= BLOCK_S) this.#endBlock();
+    if (this.#blockS >= SEEN_BLOCK_S) this.#endBlock();
   }
 
   #endBlock(): void {
@@ -40,5 +40,4 @@ export class SeenUse implements SeenDemand {
 }
 
 const MEMORY_S = 120;
-const BLOCK_S = 20;
 const MEMORY_BLOCKS = 30;

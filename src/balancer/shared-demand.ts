@@ -6,7 +6,8 @@
  *
  *   one channel   log-normal: its sigma is what the forecast's calibrated quantiles say, ln(q90 / q50) / 1.28 or
  *                 ln(q99 / q50) / 2.33, whichever is wider
- *   running       what it is seen to use takes the forecast's place as seconds pass; what is left then is how much it varies
+ *   running       what it is seen to use takes the forecast's place, each weighted by how sure it is: a wide forecast
+ *                 gives way within seconds. What is left then is how much the channel varies
  *   the sum       means add up, and so do variances, as far as channels err each for itself. The rest does not average
  *                 out: forecasts of one host err together. It is `common` times the mean of those that are only forecast
  *   its quantile  again log-normal (Fenton 1960): exact for one channel, next to normal for many
@@ -44,9 +45,13 @@ export interface SharingRule {
 /** What a running channel was seen to use. */
 export interface SeenDemand {
   readonly meanMilli: number;
+  /** Of means over SEEN_BLOCK_S. */
   readonly deviationMilli: number;
   readonly seconds: number;
 }
+
+/** A live channel is late when it is a second behind: what varies faster than over so many seconds is made up for before. */
+export const SEEN_BLOCK_S = 20;
 
 export const NOBODY: DemandSum = { meanMilli: 0, variance: 0, forecastMilli: 0 };
 
@@ -63,16 +68,28 @@ export function forecastDemand({ horizons }: Pick<Forecast, 'horizons'>): Channe
   return { meanMilli, deviationMilli, forecastMilli: meanMilli };
 }
 
-/** The forecast, corrected by what was seen since. */
+/**
+ * The forecast, corrected by what was seen since: two measurements of the same mean, weighted by the inverse of their variances.
+ * A mean over `s` seconds errs as means over SEEN_BLOCK_S vary, by the root of SEEN_BLOCK_S / s more. A forecast errs at least by
+ * what it is seen to err, however sure it was. The first START_S say nothing: FFmpeg loads, encoders fill their look-ahead.
+ */
 export function demandNow(forecast: ChannelDemand, seen: SeenDemand | undefined): ChannelDemand {
-  if (seen === undefined) return forecast;
-  const known = seen.seconds / (seen.seconds + BELIEVED_S);
+  if (seen === undefined || seen.seconds <= START_S) return forecast;
+  const likely = Math.max(seen.meanMilli, forecast.meanMilli);
+  const ofSeen =
+    Math.max(seen.deviationMilli, LEAST_VARIATION * likely) ** 2 * (SEEN_BLOCK_S / (seen.seconds - START_S));
+  const ofForecast = Math.max(
+    forecast.deviationMilli ** 2,
+    (LEAST_ERROR * forecast.meanMilli) ** 2,
+    (seen.meanMilli - forecast.meanMilli) ** 2 - ofSeen,
+  );
+  const known = ofForecast === 0 ? 1 : ofForecast / (ofForecast + ofSeen);
   const meanMilli = (1 - known) * forecast.meanMilli + known * seen.meanMilli;
   // A channel of which little was seen varies as channels do.
   const varies = Math.max(seen.deviationMilli, LEAST_VARIATION * meanMilli);
   return {
     meanMilli,
-    deviationMilli: Math.hypot((1 - known) * forecast.deviationMilli, varies),
+    deviationMilli: Math.hypot(Math.sqrt(known * ofSeen), varies),
     forecastMilli: (1 - known) * forecast.forecastMilli,
   };
 }
@@ -107,8 +124,9 @@ export function normalQuantile(quantile: number): number {
   return Math.max(0, t - above / below);
 }
 
-/** Seconds of use that are believed as much as the forecast. */
-const BELIEVED_S = 10;
+const START_S = 2;
+/** Of a forecast's mean: none is surer, whatever its quantiles say. */
+const LEAST_ERROR = 0.15;
 /** Of the mean; pieces of 5 s of one stream varied by 6 to 18 % (docs/simulation.md). */
 const LEAST_VARIATION = 0.1;
 const Z90 = 1.2816;

@@ -59,19 +59,21 @@ export class Admission {
    * in use now and would not be.
    */
   decide(request: ChannelRequest, forecasts: Forecasts, place: Place, awayMilli = 0): Verdict {
-    const { now, memory } = this.#deps.host();
+    const { now, use, memory } = this.#deps.host();
     const expectedReleaseMs = this.#soonestEndMs();
     const topology = this.#deps.topology();
     const smtCoreMilli = this.#deps.smtCoreMilli();
     const limits = this.#deps.limits();
     const occupancy = this.#book.occupancy(topology, smtCoreMilli);
     const sharing = this.#shared.now(occupancy);
+    const away = awayMilli / (topology.schedulable.length * 1000);
+    const without = (busy: number) => Math.max(0, busy - away);
     const verdict = decide({
       request,
       forecasts: forecasts.candidates,
       topology,
       occupancy,
-      host: now && { ...now, busy: Math.max(0, now.busy - awayMilli / (topology.schedulable.length * 1000)) },
+      host: now && { ...now, busy: without(now.busy) },
       limits,
       smtCoreMilli,
       memory,
@@ -82,6 +84,7 @@ export class Admission {
       closedReason: this.#deps.closedReason(),
       ...(expectedReleaseMs === undefined ? {} : { expectedReleaseMs }),
       ...(sharing === undefined ? {} : { sharing }),
+      ...(use === undefined ? {} : { use: { ...use, busy: without(use.busy) } }),
     });
     const held = place.uid === undefined || limits.cores_per_peer === 0 ? 0 : this.#book.milliOf(place.uid);
     return withinPeerLimit(verdict, limits.cores_per_peer, place.uid, held);

@@ -1,4 +1,5 @@
 import type { Sharing } from '../balancer/choose-shared.js';
+import type { HostUse } from '../balancer/host-use.js';
 import type { SeenDemand } from '../balancer/shared-demand.js';
 import type { Config } from '../config/schema.js';
 import type { Forecaster, HostState } from '../forecast/forecast.js';
@@ -56,5 +57,7 @@ export interface HostNow {
   readonly window: readonly HostState[];
   /** Undefined before the first sample. */
   readonly now: HostState | undefined;
+  /** Over the last seconds; undefined before the first sample. */
+  readonly use?: HostUse | undefined;
   readonly memory: { readonly availableBytes: number; readonly totalBytes: number } | undefined;
 }

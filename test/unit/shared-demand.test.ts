@@ -99,15 +99,37 @@ describe('the need of channels together', () => {
 });
 
 describe('what is seen of a running channel', () => {
+  const seenFor = (seconds: number, milli: number) => {
+    const seen = new SeenUse();
+    for (let second = 0; second < seconds; second++) seen.add(milli, 1);
+    return seen;
+  };
+
   it('takes the place of its forecast, and its spread with it', () => {
     const forecast = ofSpread(1000, 400, 1000);
-    const seen = new SeenUse();
     expect(demandNow(forecast, undefined)).toBe(forecast);
-    for (let second = 0; second < 300; second++) seen.add(500, 1);
-    const now = demandNow(forecast, seen);
-    expect(now.meanMilli).toBeCloseTo(516, 0);
-    expect(now.deviationMilli).toBeLessThan(90);
+    const now = demandNow(forecast, seenFor(300, 500));
+    expect(now.meanMilli).toBeCloseTo(501, 0);
+    expect(now.deviationMilli).toBeLessThan(60);
     expect(now.forecastMilli).toBeLessThan(40);
+  });
+
+  it('counts the sooner, the wider the forecast is', () => {
+    const meanAfter = (deviation: number, seconds: number, milli = 800) =>
+      demandNow(ofSpread(1000, deviation, 1000), seenFor(seconds, milli)).meanMilli;
+    expect(meanAfter(600, 7)).toBeLessThan(825);
+    expect(meanAfter(200, 7)).toBeGreaterThan(840);
+    expect(meanAfter(200, 60)).toBeLessThan(820);
+    // However sure a forecast is, it is corrected: at once where it was plainly wrong.
+    expect(meanAfter(0, 600)).toBeLessThan(805);
+    expect(meanAfter(0, 12, 100)).toBeLessThan(130);
+    expect(meanAfter(0, 12, 2000)).toBeGreaterThan(1900);
+  });
+
+  it('says nothing while FFmpeg starts', () => {
+    const forecast = ofSpread(1000, 600, 1000);
+    expect(demandNow(forecast, seenFor(2, 0))).toBe(forecast);
+    expect(demandNow(forecast, seenFor(4, 100)).deviationMilli).toBeGreaterThan(200);
   });
 
   it('is its mean and how much it varies over the last minutes', () => {
