@@ -33,6 +33,8 @@ import { cpuSecondsOf } from './monitor/process-cpu.js';
 import { IngressReports } from './monitor/reported-ingress.js';
 import type { Monitor } from './monitor/sample.js';
 import { createHostPinning } from './pinning/backend.js';
+import { LivePriority } from './pinning/live-priority.js';
+import { isSame } from './pinning/same-process.js';
 import { createSignals } from './pinning/signals.js';
 import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
@@ -201,6 +203,17 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     const active = () =>
       reservations.list(false).filter(({ process, state }) => process !== undefined && state !== 'PAUSED');
     const reservedMilli = () => sum(reservations.occupancy().milli.values());
+
+    const livePriority = new LivePriority({
+      nice: () => config.pinning.live_nice,
+      sameProcess: (process) => isSame(addon, process),
+      onRefused: (why) => log.warn({ part: 'pinning' }, `live channels keep the priority they have: ${why}`),
+    });
+    reservations.watch(({ event, reservation: { channelClass, process } }) => {
+      if (event === 'attached' && channelClass === 'live' && process !== undefined)
+        livePriority.attached(process);
+    });
+    monitor.onTick(() => livePriority.tick());
 
     // Channels
     const recorder = createRecorder({

@@ -73,6 +73,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** How channels are held on their CPUs: by a cgroup cpuset of their own where it can be had ("auto"; "cgroup" warns where not), or never. */
       backend: z.enum(['auto', 'affinity', 'cgroup']).default('auto'),
+      /** Of the threads of live channels that have none of their own: they come before whatever else wants their CPUs. 0: as they are. */
+      live_nice: z.number().int().min(-20).max(0).default(-5),
     })
     .prefault({}),
   leases: z
