@@ -25,7 +25,7 @@ export interface ChannelView {
   /** Cores used at each rung while it kept real time; index = rung. Undefined where it never did. */
   readonly demandByRung: readonly (number | undefined)[];
   /** Of a channel that shares its CPUs: what it should be promised now, and what all of them need beyond what they are. */
-  readonly shared?: { readonly needMilli: number; readonly shortMilli: number };
+  readonly shared?: { readonly needMilli: number; readonly shortMilli: number } | undefined;
   /** What its CPUs have left, everybody's work counted: the sum of their idle shares, cores. */
   readonly idleCores: number;
   /** How long it has deviated / been calm / since its last change, milliseconds. */
