@@ -11,6 +11,7 @@ import type { CorecastClient } from './connect.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { svtAv1Major } from './ffmpeg-build.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
+import { sameButSwitches, switchCommands, switchesAt } from './filter-switches.js';
 import { Holder, type Lease } from './holder.js';
 import { KeptOutputs } from './kept-outputs.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
@@ -36,8 +37,10 @@ export interface ChannelRunOptions {
 export interface RungChange {
   readonly rung: number;
   readonly reason: string;
-  /** From the moment that the old FFmpeg is asked to end to the first frame of the new one; 0 until that came. */
+  /** Milliseconds from when the old FFmpeg is asked to end to the first frame of the new one; 0 until that came, and where FFmpeg went on. */
   gapMs: number;
+  /** Its FFmpeg took the change while it ran. */
+  readonly live?: true;
 }
 
 /** How long a polite end may take before FFmpeg is killed. */
@@ -164,7 +167,14 @@ export class ChannelRun {
     const { args, added } = withThreadOptions(now, planned, { cpuCount, svtAv1Major: svt });
     this.threadOptions = added;
     const change = this.#changing;
-    this.#process = await FfmpegProcess.start(now, args, clock, (progress, last) => {
+    const listens = rungs.some(({ switches }) => switches !== undefined);
+    let switched = !listens;
+    const started = (progress: Progress, last: boolean) => {
+      // Before its first frame FFmpeg has no graph yet that could be told.
+      if (!switched && progress.frame > 0) {
+        switched = true;
+        this.#process.command(switchCommands(switchesAt(rungs, 0), switchesAt(rungs, this.#rung)));
+      }
       // The heartbeat is up to two seconds behind; what the channel came to in the end must not be lost.
       if (last || this.#fallsBehind(progress)) void this.#holder?.beat();
       if (change === undefined || progress.frame === 0) return;
@@ -173,7 +183,8 @@ export class ChannelRun {
       this.#news = { ...this.#news, gapMs: change.gapMs };
       this.#changed(change);
       void this.#holder?.beat();
-    });
+    };
+    this.#process = await FfmpegProcess.start(now, args, clock, started, listens);
     this.#launchedMs = clock.monotonicMs();
     this.#startTicks = startTicks(this.#process.pid);
   }
@@ -250,11 +261,26 @@ export class ChannelRun {
     }
   }
 
+  /** Where the rungs differ in filters only that FFmpeg switches while it runs. False where it must be replaced. */
+  #switchFilters({ rung, reason }: { rung: number; reason: string }): boolean {
+    const { note, rungs } = this.#options;
+    const at = (number: number) => (number === 0 ? FULL_QUALITY : rungs[number - 1]!);
+    const started = (this.#process.progress?.frame ?? 0) > 0;
+    if (!started || this.#changing !== undefined || !sameButSwitches(at(this.#rung), at(rung))) return false;
+    this.#process.command(switchCommands(switchesAt(rungs, this.#rung), switchesAt(rungs, rung)));
+    this.#rung = rung;
+    this.rungChanges.push({ rung, reason, gapMs: 0, live: true });
+    note(`${rung === 0 ? at(rung).text : `rung ${rung} (${at(rung).text})`}, while FFmpeg runs: ${reason}`);
+    void this.#holder?.beat();
+    return true;
+  }
+
   /** Replaces FFmpeg by one at the wanted rung. Returns how it ended when there is nothing left to replace. */
   async #changeRung(): Promise<Ending | undefined> {
     const { clock, note, client, rungs } = this.#options;
     const wanted = this.#wanted!;
     this.#wanted = undefined;
+    if (this.#switchFilters(wanted)) return undefined;
     const change = { ...wanted, gapMs: 0 };
     this.#changing = change;
     await this.#holder?.announce();

@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.js';
 import { CorecastError } from '../lib/errors.js';
 import { type Progress, ProgressReader } from '../lib/ffmpeg-progress.js';
 import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
+import { listening } from './filter-switches.js';
 
 /** How an FFmpeg ended: with a code, or by a signal. */
 export interface Ending {
@@ -16,7 +17,8 @@ export interface Ending {
 export type OnProgress = (progress: Progress, last: boolean) => void;
 
 /**
- * One running FFmpeg. Standard input, output and error are the wrapper's own, untouched; progress comes over one more
+ * One running FFmpeg. Standard input, output and error are the wrapper's own, untouched (the input where it takes commands is
+ * a pipe); progress comes over one more
  * pipe, unless the user asked for -progress himself: then that is his, and nothing is known here.
  */
 export class FfmpegProcess {
@@ -32,18 +34,25 @@ export class FfmpegProcess {
     args: readonly string[],
     clock: Clock,
     onProgress?: OnProgress,
+    /** It takes commands: see command(). Its standard input is then not the wrapper's. */
+    listens = false,
   ): Promise<FfmpegProcess> {
     const { program } = command;
     const own = onProgress !== undefined && lastOption(command.globals, 'progress') === undefined;
     const fd = own ? freeDescriptor(args) : undefined;
-    const stdio: ('inherit' | 'ignore' | 'pipe' | number)[] = ['inherit', 'inherit', 'inherit'];
+    const stdio: ('inherit' | 'ignore' | 'pipe' | number)[] = [
+      listens ? 'pipe' : 'inherit',
+      'inherit',
+      'inherit',
+    ];
     if (fd !== undefined) {
       // What the caller passed in reaches FFmpeg only by its number: node closes it at the exec otherwise.
       const passed = new Set(openDescriptors(args));
       for (let i = stdio.length; i < fd; i++) stdio.push(passed.has(i) ? i : 'ignore');
       stdio.push('pipe');
     }
-    const all = fd === undefined ? args : ['-progress', `pipe:${fd}`, ...args];
+    const heard = listens ? listening(program, args) : args;
+    const all = fd === undefined ? heard : ['-progress', `pipe:${fd}`, ...heard];
     const child = spawn(program, [...all], { stdio });
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
@@ -70,6 +79,8 @@ export class FfmpegProcess {
     this.#child = child;
     this.pid = child.pid!;
     if (fd !== undefined) this.#readProgress(fd, clock, onProgress);
+    // An FFmpeg that ends reads no more.
+    child.stdin?.on('error', () => {});
     this.ended = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
         this.#running = false;
@@ -89,6 +100,11 @@ export class FfmpegProcess {
 
   kill(signal: NodeJS.Signals): void {
     if (this.#running) this.#child.kill(signal);
+  }
+
+  /** Lines of FFmpeg's interactive mode; it looks ten times a second. */
+  command(lines: readonly string[]): void {
+    if (this.#running) this.#child.stdin?.write(lines.join(''));
   }
 
   /**

@@ -11,7 +11,8 @@ export interface Picture {
 
 export interface FilterChain {
   readonly from: readonly string[];
-  readonly filters: readonly { readonly name: string; readonly args: string }[];
+  /** `id`: with its "@NAME", where it has one. */
+  readonly filters: readonly { readonly name: string; readonly id?: string; readonly args: string }[];
   readonly to: readonly string[];
 }
 
@@ -162,7 +163,7 @@ function filterOptions(args: string, order: readonly string[]): Record<string, s
 
 function parseChain(text: string): FilterChain {
   const from: string[] = [];
-  const filters: { name: string; args: string }[] = [];
+  const filters: { name: string; id?: string; args: string }[] = [];
   let to: string[] = [];
   for (const part of splitOutside(text, ',')) {
     const match =
@@ -170,8 +171,9 @@ function parseChain(text: string): FilterChain {
     if (match === null) continue;
     const before = labels(match[1]!);
     if (filters.length === 0) from.push(...before);
-    const name = match[2]!.trim().split('@')[0]!;
-    if (name !== '') filters.push({ name, args: (match[3] ?? '').trim() });
+    const id = match[2]!.trim();
+    const name = id.split('@')[0]!;
+    if (name !== '') filters.push({ name, ...(id === name ? {} : { id }), args: (match[3] ?? '').trim() });
     to = labels(match[4]!);
   }
   return { from, filters, to };

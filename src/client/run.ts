@@ -13,6 +13,7 @@ import { EXIT } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
+import { checkSwitches } from './filter-switches.js';
 import type { Lease } from './holder.js';
 import { derivedRungs, givenRungs } from './ladder.js';
 import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
@@ -100,6 +101,7 @@ export async function run(
   const { read, cost } = await readSignature(command, options);
   const { signature, planned, notes: assumed } = read;
   const rungs = given ?? (options.exec ? [] : await derivedRungs(command, planned, note));
+  if (!options.exec) await checkSwitches(command, rungs);
   const probeMs = clock.monotonicMs() - startedMs;
   const admission: Admission =
     signature === undefined

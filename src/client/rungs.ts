@@ -8,11 +8,13 @@ import {
   lastOption,
   parseFfmpegCommand,
 } from './ffmpeg-args.js';
+import { type FilterSwitch, parseSwitches } from './filter-switches.js';
 import { seconds } from './signature.js';
 
 /**
- * A rung of the degrade ladder is a set of output options that replace the command's own on every video output. FFmpeg
- * cannot change them while it runs, so a change of rung is a restart:
+ * A rung of the degrade ladder is a set of output options that replace the command's own on every video output, and filters
+ * that are switched (filter-switches.ts). Those FFmpeg takes while it runs; options it cannot change, so a change of them is a
+ * restart:
  *  - an input that is a file is entered again where the outputs had got to (-ss); a live input or a pipe goes on where it is;
  *  - limits on length (-t, -to, -frames) are lowered by what is done already;
  *  - outputs go on as continuity.ts says.
@@ -24,6 +26,7 @@ export interface Rung {
   readonly options: readonly string[] | ReadonlyMap<number, readonly string[]>;
   /** Numbers of outputs that are not made at this rung. */
   readonly dropped: readonly number[];
+  readonly switches?: readonly FilterSwitch[];
 }
 
 export const FULL_QUALITY: Rung = { text: 'full quality', options: [], dropped: [] };
@@ -38,6 +41,13 @@ export interface Restart {
 
 /** The options of one rung, checked: options with values, no inputs, no outputs. */
 export function parseRung(words: readonly string[], text: string): Rung {
+  const { switches, options } = parseSwitches(words, text);
+  if (switches.length > 0 && options.length === 0) return { text, options: [], dropped: [], switches };
+  const rung = parseOptions(options, text);
+  return switches.length === 0 ? rung : { ...rung, switches };
+}
+
+function parseOptions(words: readonly string[], text: string): Rung {
   const { inputs, outputs, globals } = parseFfmpegCommand(['ffmpeg', ...words, 'out']);
   const fault =
     inputs.length > 0

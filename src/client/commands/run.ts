@@ -54,7 +54,7 @@ export function addRunCommand(program: Command, end: (ending: Ending) => void): 
     .option('--cpus <n>', 'exactly this many CPUs (default: as many as the forecast says)', integer(1, 8192))
     .option(
       '--degrade <options>',
-      'output options of the next cheaper rung, for when the host falls short; repeatable; or auto',
+      'output options, or filters to switch, of the next cheaper rung, for when the host falls short; repeatable; or auto',
       collect,
     )
     .option('--require', 'do not run without a reservation: fail if the daemon cannot give one')
@@ -141,6 +141,9 @@ change rung FFmpeg is restarted: a file input is entered again where the output 
 goes on where it is. HLS goes on in the same playlist with a discontinuity, DASH with a new Period, RTMP, SRT and UDP
 receivers see a reconnect; another file can't be continued, so each restart writes a part of its own (out.mp4,
 out.part2.mp4, ...). The gap is measured and stands in the report, in the history and among the events.
+
+A rung 'filters nlmeans=off' switches filters of the command, which the FFmpeg that runs takes without a restart; it may
+have options behind it: 'filters nlmeans=off -preset ultrafast'.
 
 --degrade auto derives the rungs: faster presets, each a fifth cheaper by the cost table, then a lower rate, then,
 of several renditions, without the largest.
