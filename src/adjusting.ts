@@ -48,7 +48,7 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
     reforecast: (id) => reforecast(parts, id),
     shared: (id) => reservations.sharedPart(id),
     closing: () => reservations.closing(),
-    place: ({ id, cpus, exclusive, channelClass }, sharesMilli) => {
+    place: ({ id, cpus, exclusive, channelClass }, sharesMilli, idle = false) => {
       if (reservations.sharedPart(id) !== undefined) {
         const milli = sharesMilli.reduce((sum, share) => sum + share, 0);
         const spread = reservations.spread(id, milli);
@@ -57,7 +57,8 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
         return others.length > 0 && idleCores(monitor, others) < LEAST_IDLE_CORES ? undefined : spread;
       }
       const request = { sharesMilli, exclusive, channelClass, smtCoreMilli: config().cpus.smt_core_milli };
-      const found = reallocate(topology(), reservations.occupancy(id), cpus, request);
+      const host = idle ? withIdleCpus(topology(), monitor) : topology();
+      const found = reallocate(host, reservations.occupancy(id), cpus, request);
       return found.ok ? found.cpus : undefined;
     },
     couldGrowOverVod: (id, sharesMilli) => reservations.couldGrowOverVod(id, sharesMilli),
@@ -82,6 +83,15 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
 }
 
 const LEAST_IDLE_CORES = 0.1;
+/** Where a channel flees to must be at leisure. */
+const AT_LEISURE = 0.5;
+
+/** The host as if it had only the CPUs that are idle for the most part. */
+function withIdleCpus(topology: Topology, monitor: Monitor): Topology {
+  const busy = monitor.latest()?.busyByCpu;
+  const schedulable = topology.schedulable.filter((cpu) => 1 - (busy?.get(cpu) ?? 1) >= AT_LEISURE);
+  return { ...topology, schedulable };
+}
 
 /** The idle shares of these CPUs over the last tick, summed. */
 function idleCores(monitor: Monitor, held: readonly CpuShare[]): number {

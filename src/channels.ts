@@ -188,9 +188,9 @@ export class Channels {
   }
 }
 
-/** Behind real time, or above what was forecast of it. */
+/** Behind real time, or above what was forecast of it, over the last seconds or now. */
 function deviates(usage: ChannelUsage | undefined): boolean {
   if (usage === undefined) return false;
-  const { speed = 1, usageCores, forecastQ90Cores } = usage;
-  return speed < BEHIND_SPEED || usageCores > forecastQ90Cores;
+  const { speed = 1, usageCores, forecastQ90Cores, now } = usage;
+  return speed < BEHIND_SPEED || Math.max(usageCores, now?.usageCores ?? 0) > forecastQ90Cores;
 }

@@ -24,7 +24,12 @@ export interface AdjusterDeps {
   shared(id: string): SharedPart | undefined;
   /** A channel that could leave CPUs to others, and where it would go. */
   closing(): { readonly id: string; readonly cpus: readonly CpuShare[]; readonly reason: string } | undefined;
-  place(reservation: Reservation, sharesMilli: readonly number[]): readonly CpuShare[] | undefined;
+  /** `idle`: only on CPUs that have time left now. */
+  place(
+    reservation: Reservation,
+    sharesMilli: readonly number[],
+    idle?: boolean,
+  ): readonly CpuShare[] | undefined;
   couldGrowOverVod(id: string, sharesMilli: readonly number[]): boolean;
   /** False where VOD could not give way any more. */
   growOverVod(id: string, sharesMilli: readonly number[], reason: string): Promise<boolean>;
@@ -154,7 +159,7 @@ export class Adjuster {
       restoreMs: adjust.restore_ms,
       cooldownMs: adjust.cooldown_ms,
     };
-    const place: Place = (shares) => this.#deps.place(reservation, shares);
+    const place: Place = (shares, idle) => this.#deps.place(reservation, shares, idle);
     const overVod = (shares: readonly number[]) => this.#deps.couldGrowOverVod(reservation.id, shares);
     const next = plan(this.#viewOf(reservation, usage, watch, now), planLimits, place, overVod);
     if (next.action === 'none') return undefined;
@@ -280,6 +285,7 @@ export class Adjuster {
       admittedMilli: watch.admittedMilli,
       demandByRung: watch.demandByRung,
       idleCores: this.#deps.idleCores(reservation.cpus),
+      now: usage.now,
       deviatingMs: watch.deviatingSinceMs === undefined ? 0 : now - watch.deviatingSinceMs,
       calmMs: watch.calmSinceMs === undefined ? 0 : now - watch.calmSinceMs,
       sinceChangeMs: now - watch.changedAtMs,

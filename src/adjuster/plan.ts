@@ -1,8 +1,13 @@
 import type { CpuShare } from '../reservation/reservation.js';
+import type { RecentUse } from '../rpc/control.js';
 
 /**
  * What to do about one running channel, in the order of least harm: leave it -> more of its CPUs or more CPUs, those it
- * shares already first, then others of its L3 and NUMA node, then elsewhere -> those of VOD, which gives way -> a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when there has been room for long.
+ * shares already first, then others of its L3 and NUMA node, then elsewhere -> away from CPUs that somebody else keeps busy ->
+ * those of VOD, which gives way -> a cheaper rung -> say that nothing is left. And back: a better rung, then fewer CPUs, when
+ * there has been room for long.
+ *
+ * A deviation counts once it has lasted. One is plain at once: its CPUs have had nothing left for a second and its threads wait.
  *
  * Pure: what was seen and for how long comes in, one action with its reason goes out.
  */
@@ -28,6 +33,8 @@ export interface ChannelView {
   readonly shared?: { readonly needMilli: number; readonly shortMilli: number } | undefined;
   /** What its CPUs have left, everybody's work counted: the sum of their idle shares, cores. */
   readonly idleCores: number;
+  /** Over the last second; absent where it is not known. */
+  readonly now?: RecentUse | undefined;
   /** How long it has deviated / been calm / since its last change, milliseconds. */
   readonly deviatingMs: number;
   readonly calmMs: number;
@@ -45,8 +52,11 @@ export interface PlanLimits {
   readonly cooldownMs: number;
 }
 
-/** Finds CPUs for these shares (busiest first), counting the channel's own as free; undefined when there are none. */
-export type Place = (sharesMilli: readonly number[]) => readonly CpuShare[] | undefined;
+/**
+ * Finds CPUs for these shares (busiest first), counting the channel's own as free; undefined when there are none. `idle`: only
+ * such as have time left for them now, whatever was promised.
+ */
+export type Place = (sharesMilli: readonly number[], idle?: boolean) => readonly CpuShare[] | undefined;
 
 export type Plan =
   | { readonly action: 'none' }
@@ -76,6 +86,14 @@ const BEHIND_LAG_S = 0.4;
 const SATURATED = 0.95;
 /** Usage above the forecast's 0.9 quantile by this factor has left the forecast. */
 const LEFT_FORECAST = 1.1;
+/** Usage of the last second above which it has left the forecast of its share of CPUs that several use. */
+const LEFT_FAR = 1.25;
+/** CPUs with less of their time left have nothing left. */
+const NOTHING_IDLE = 0.05;
+/** More threads than this wait for a CPU on average: they have work, and nowhere to do it. */
+const WAITING = 0.1;
+/** A channel that gets less of what it was promised, on CPUs without idle time, has them taken by others. */
+const TAKEN = 0.9;
 /** Shrinks only when the need is below this share of what is reserved. */
 const SHRINK_BELOW = 0.7;
 /** Most CPUs that growing adds to the need's minimum in search of room. */
@@ -89,6 +107,10 @@ export function deviationOf(channel: ChannelView): string | undefined {
   if (channel.live && channel.lagSeconds > LATE_LAG_S) {
     return `${channel.lagSeconds.toFixed(1)} s behind real time`;
   }
+  if (isPressed(channel)) {
+    const { usageCores, waitCores } = channel.now!;
+    return `uses ${usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} cores, and ${waitCores.toFixed(1)} threads wait for a CPU`;
+  }
   // Who shares CPUs may use more than its part, as long as all together do not.
   if (channel.shared !== undefined) return sharedDeviation(channel, channel.shared);
   if (channel.live && channel.usageCores > reservedCores * SATURATED) {
@@ -98,6 +120,25 @@ export function deviationOf(channel: ChannelView): string | undefined {
     return `uses ${channel.usageCores.toFixed(2)} cores, forecast 0.9 quantile ${channel.forecastQ90Cores.toFixed(2)}`;
   }
   return undefined;
+}
+
+/** Its CPUs are full to the brim with its own work, more of which waits: no need to see whether that lasts. */
+function isPressed(channel: ChannelView): boolean {
+  const { live, reserved, shared, forecastQ90Cores, now } = channel;
+  if (!live || now === undefined || !areFull(channel)) return false;
+  const most = shared === undefined ? coresOf(reserved) * SATURATED : forecastQ90Cores * LEFT_FAR;
+  return now.waitCores > WAITING && now.usageCores > most;
+}
+
+/** Somebody who reserved nothing runs on its CPUs, and it gets less of them than it was promised. */
+function isSqueezed(channel: ChannelView): boolean {
+  const { reserved, now } = channel;
+  if (now === undefined || !areFull(channel)) return false;
+  return now.waitCores > WAITING && now.usageCores < coresOf(reserved) * TAKEN;
+}
+
+function areFull({ reserved, idleCores }: ChannelView): boolean {
+  return idleCores < NOTHING_IDLE * reserved.length;
 }
 
 function sharedDeviation(
@@ -124,7 +165,7 @@ export function plan(
   const deviation = deviationOf(channel);
   if (cooling && (deviation === undefined || channel.grew !== true)) return { action: 'none' };
   if (deviation !== undefined) {
-    return channel.deviatingMs < limits.sustainMs
+    return channel.deviatingMs < limits.sustainMs && !isPressed(channel)
       ? { action: 'none' }
       : relieve(channel, deviation, limits, place, overVod);
   }
@@ -139,8 +180,10 @@ function relieve(
   overVod: OverVod,
 ): Plan {
   const reservedMilli = milliOf(channel.reserved);
-  const needMilli =
-    channel.shared?.needMilli ?? Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000);
+  const ownMilli = Math.ceil((demandNow(channel) / (1 - limits.headroom)) * 1000);
+  const needMilli = channel.shared === undefined ? ownMilli : neededOf(channel, channel.shared, ownMilli);
+  const away = moveAway(channel, deviation, place);
+  if (away !== undefined) return away;
   if (channel.shared !== undefined) {
     const moved = among(channel, deviation, Math.max(needMilli, reservedMilli), place);
     if (moved !== undefined) return moved;
@@ -170,6 +213,28 @@ function relieve(
     };
   }
   return { action: 'overloaded', reason: `${deviation}; no CPUs and no cheaper rung left` };
+}
+
+/** More than it was seen to need until now, where it is plain that it does. */
+function neededOf(channel: ChannelView, { needMilli }: { readonly needMilli: number }, ownMilli: number) {
+  return isPressed(channel) ? Math.max(needMilli, ownMilli) : needMilli;
+}
+
+/** Of a pressed channel the last second says more than the last five. */
+function demandNow(channel: ChannelView): number {
+  return Math.max(demandOf(channel), isPressed(channel) ? channel.now!.usageCores : 0);
+}
+
+/** As much as it has, on CPUs that are idle. Those who share look for themselves (among). */
+function moveAway(channel: ChannelView, deviation: string, place: Place): Plan | undefined {
+  const { live, shared, reserved } = channel;
+  if (!live || shared !== undefined || !isSqueezed(channel)) return undefined;
+  const cpus = place(
+    reserved.map(({ shareMilli }) => shareMilli),
+    true,
+  );
+  if (cpus === undefined || cpus.every(({ cpu }, i) => cpu === reserved[i]?.cpu)) return undefined;
+  return { action: 'move', cpus, reason: `${deviation}; others keep its CPUs busy` };
 }
 
 /** What a late channel would need to keep real time; undefined where it has that already. */

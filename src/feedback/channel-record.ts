@@ -11,7 +11,7 @@ import type { Signature } from '../forecast/signature.js';
 import type { Run, RunSample } from '../history/records.js';
 import type { HostSample } from '../monitor/sample.js';
 import type { CpuShare, Reservation } from '../reservation/reservation.js';
-import type { ChannelUsage, Progress } from '../rpc/control.js';
+import type { ChannelUsage, Progress, RecentUse } from '../rpc/control.js';
 import { ChannelStep, round } from './channel-step.js';
 import { coreUsage } from './core-usage.js';
 import { MediaClock } from './media-clock.js';
@@ -20,6 +20,8 @@ import { demandsWithin, mean, summaryOf, type Totals } from './usage-summary.js'
 /** Steps of a run that are kept: one hour. */
 export const MAX_SAMPLES = 720;
 const RECENT_S = 5;
+/** What is going on now: long enough that one large frame is not all there is to see. */
+const NOW_S = 0.9;
 /** A tick that ends earlier than this after the start is no part of the first step. */
 const LOADING_S = 1.2;
 /** CPU seconds after the last tick are estimated for no longer than this. */
@@ -66,7 +68,7 @@ export class ChannelRecord {
   #forecast: { value: Forecast; sinceMs: number };
   #step = new ChannelStep();
   #stepStartMs: number;
-  #recent: { ms: number; elapsedS: number; cpuSeconds: number }[] = [];
+  #recent: RecentTick[] = [];
   #process: { pid: number; cpuSeconds: number | undefined } | undefined;
   #cpuSeconds = 0;
   #lastTickMs: number;
@@ -135,7 +137,7 @@ export class ChannelRecord {
     // The process may have begun within the tick.
     const ranS = Math.min(sample.elapsedS, (sample.monotonicMs - this.#lastTickMs) / 1000);
     this.#lastTickMs = sample.monotonicMs;
-    this.#recent.push({ ms: sample.monotonicMs, elapsedS: ranS, cpuSeconds });
+    this.#recent.push({ ms: sample.monotonicMs, elapsedS: ranS, cpuSeconds, waitCores: process.waitCores });
     while (sample.monotonicMs - this.#recent[0]!.ms >= RECENT_S * 1000) this.#recent.shift();
     const elapsedS = (sample.monotonicMs - this.#context.startMs) / 1000;
     // Loading FFmpeg and opening its encoders costs a small channel as much as seconds of media: it counts in the totals.
@@ -151,9 +153,11 @@ export class ChannelRecord {
     const seconds = this.#recent.reduce((sum, { elapsedS }) => sum + elapsedS, 0);
     const cpuSeconds = this.#recent.reduce((sum, tick) => sum + tick.cpuSeconds, 0);
     const speed = this.speed(nowMs);
+    const now = recentUse(this.#recent);
     return {
       usageCores: seconds > 0 ? cpuSeconds / seconds : 0,
       forecastQ90Cores: this.#forecastQ90(nowMs),
+      ...(now === undefined ? {} : { now }),
       ...(speed === undefined ? {} : { speed }),
       ...(this.#progress === undefined ? {} : { lagSeconds: this.#progress.lagSeconds }),
     };
@@ -279,6 +283,25 @@ export class ChannelRecord {
     const present = value.horizons.find(({ toS }) => elapsedS < toS) ?? value.horizons.at(-1);
     return present?.demand.q90 ?? 0;
   }
+}
+
+interface RecentTick {
+  readonly ms: number;
+  readonly elapsedS: number;
+  readonly cpuSeconds: number;
+  readonly waitCores: number;
+}
+
+/** Over the newest ticks that make NOW_S together. */
+function recentUse(ticks: readonly RecentTick[]): RecentUse | undefined {
+  let [seconds, cpuSeconds, waited] = [0, 0, 0];
+  for (let i = ticks.length - 1; i >= 0 && seconds < NOW_S; i--) {
+    const tick = ticks[i]!;
+    seconds += tick.elapsedS;
+    cpuSeconds += tick.cpuSeconds;
+    waited += tick.waitCores * tick.elapsedS;
+  }
+  return seconds < NOW_S ? undefined : { usageCores: cpuSeconds / seconds, waitCores: waited / seconds };
 }
 
 /** Of CPUs that are shared those that the channel uses most, as many as it was forecast for. */

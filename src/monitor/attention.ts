@@ -1,6 +1,6 @@
 /** How long a process is watched closely from its start, or from when something is amiss. */
 const CLOSELY_MS = 10_000;
-/** From one such time to the next of one process, so that a channel that never keeps up does not cost for ever. */
+/** From one deviation to the next of one process, so that a channel that never keeps up does not cost for ever. */
 const AGAIN_MS = 60_000;
 
 /**
@@ -11,6 +11,8 @@ export class Attention {
   readonly #nowMs: () => number;
   /** By process: when the close watch began. */
   readonly #begunMs = new Map<number, number>();
+  /** By process: when it was last found amiss. */
+  readonly #amissMs = new Map<number, number>();
   readonly #closely = new Set<number>();
 
   constructor(nowMs: () => number) {
@@ -21,13 +23,19 @@ export class Attention {
     return this.#closely.size > 0;
   }
 
-  /** True when the close watch of the process begins with this call. */
-  begin(pid: number): boolean {
-    const begunMs = this.#begunMs.get(pid);
-    const nowMs = this.#nowMs();
-    if (begunMs !== undefined && nowMs - begunMs < AGAIN_MS) return false;
-    this.#begunMs.set(pid, nowMs);
+  /** The process starts; one that soon deviates is watched again all the same. */
+  start(pid: number): void {
+    this.#begunMs.set(pid, this.#nowMs());
     this.#closely.add(pid);
+  }
+
+  /** Something is amiss with it. True when a close watch begins or is prolonged by this call. */
+  begin(pid: number): boolean {
+    const amissMs = this.#amissMs.get(pid);
+    const nowMs = this.#nowMs();
+    if (amissMs !== undefined && nowMs - amissMs < AGAIN_MS) return false;
+    this.#amissMs.set(pid, nowMs);
+    this.start(pid);
     return true;
   }
 
@@ -40,6 +48,7 @@ export class Attention {
 
   forget(pid: number): void {
     this.#begunMs.delete(pid);
+    this.#amissMs.delete(pid);
     this.#closely.delete(pid);
   }
 }

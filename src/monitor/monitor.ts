@@ -108,7 +108,8 @@ class ProcMonitor implements RunningMonitor {
       throw new CorecastError('PROCESS_GONE', why, { errno: 'ESRCH', cause: error });
     }
     this.#collectors.track(pid);
-    this.attend(pid);
+    this.#attention.start(pid);
+    this.#lookClosely(pid);
   }
 
   untrack(pid: number): void {
@@ -118,7 +119,10 @@ class ProcMonitor implements RunningMonitor {
   }
 
   attend(pid: number): void {
-    if (!this.#attention.begin(pid)) return;
+    if (this.#attention.begin(pid)) this.#lookClosely(pid);
+  }
+
+  #lookClosely(pid: number): void {
     this.#options.sampler.watchClosely(pid, true);
     this.#keepPace();
   }

@@ -92,6 +92,14 @@ export interface ChannelUsage {
   readonly forecastQ90Cores: number;
   readonly speed?: number;
   readonly lagSeconds?: number;
+  /** Over the last second; absent before there is one. */
+  readonly now?: RecentUse;
+}
+
+export interface RecentUse {
+  readonly usageCores: number;
+  /** Threads that wanted to run and waited for a CPU, on average. */
+  readonly waitCores: number;
 }
 
 export interface ReservationEvent {

@@ -293,7 +293,7 @@ test('what an ingest server reports stands in where the kernel does not tell', a
   expect(sample.processes.get(8)!.ingressBps).toBe(3_000);
 });
 
-test('a process is watched closely as it starts and when something is amiss, for ten seconds a minute at most', async () => {
+test('a process is watched closely as it starts, and when something is amiss for ten seconds a minute at most', async () => {
   const { monitor, sampler, next } = monitorOf();
   sampler.rows = { processes: [{ pid: 7 }] };
   monitor.track(7, 70);
@@ -304,6 +304,10 @@ test('a process is watched closely as it starts and when something is amiss, for
   await seconds(9);
   expect([...sampler.closely]).toEqual([7]);
   await seconds(1);
+  expect([...sampler.closely]).toEqual([]);
+  monitor.attend(7);
+  expect([...sampler.closely]).toEqual([7]);
+  await seconds(10);
   expect([...sampler.closely]).toEqual([]);
   monitor.attend(7);
   expect([...sampler.closely]).toEqual([]);

@@ -60,6 +60,55 @@ describe('plan', () => {
     expect(next).toMatchObject({ action: 'grow', cpus: [{ cpu: 0, shareMilli: 782 }] });
   });
 
+  it('does not wait where its CPU was full of its own work for a second and more of it waits', () => {
+    const pressed: ChannelView = {
+      ...steady,
+      reserved: [{ cpu: 0, shareMilli: 1_000 }],
+      // The mean of five seconds knows little of it yet.
+      ...{ usageCores: 0.3, forecastQ90Cores: 0.4, idleCores: 0.01, deviatingMs: 0 },
+      now: { usageCores: 0.99, waitCores: 1.3 },
+    };
+    const next = plan(pressed, limits, roomFor(2_000));
+    expect(next).toMatchObject({ action: 'grow', reason: expect.stringContaining('1.3 threads wait') });
+    const milli = 'cpus' in next ? next.cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0) : 0;
+    expect(milli).toBeGreaterThanOrEqual(1_237);
+    const changes: Partial<ChannelView>[] = [
+      { now: { usageCores: 0.99, waitCores: 0.02 } }, // one thread that fills it: nothing waits
+      { now: { usageCores: 0.8, waitCores: 1.3 } }, // somebody else's work
+      { idleCores: 0.2 },
+      { live: false },
+      { sinceChangeMs: 14_000 },
+    ];
+    for (const change of changes)
+      expect(plan({ ...pressed, ...change }, limits, roomFor(2_000)).action).toBe('none');
+    // Who shares may fill the CPUs: only far above its own forecast is it the cause.
+    const shared = { needMilli: 600, shortMilli: 0 };
+    const among: Place = () => [{ cpu: 1, shareMilli: 1_000 }];
+    expect(plan({ ...pressed, shared, forecastQ90Cores: 0.9 }, limits, among).action).toBe('none');
+    expect(plan({ ...pressed, shared }, limits, among).action).toBe('move');
+  });
+
+  it('leaves CPUs that somebody else keeps busy, as it is, for idle ones', () => {
+    const squeezed: ChannelView = {
+      ...late,
+      reserved: [{ cpu: 0, shareMilli: 1_000 }],
+      ...{ usageCores: 0.3, speed: 0.4, idleCores: 0, ladderRungs: 1 },
+      now: { usageCores: 0.3, waitCores: 1 },
+    };
+    const idle: Place = (shares, onlyIdle) =>
+      onlyIdle === true ? shares.map((shareMilli) => ({ cpu: 3, shareMilli })) : undefined;
+    expect(plan(squeezed, limits, idle)).toEqual({
+      action: 'move',
+      cpus: [{ cpu: 3, shareMilli: 1_000 }],
+      reason: 'speed 0.40 is below real time; others keep its CPUs busy',
+    });
+    // Its own work fills them: other CPUs would be no better.
+    const own = { ...squeezed, usageCores: 1, now: { usageCores: 1, waitCores: 1 } };
+    expect(plan(own, limits, idle).action).toBe('degrade');
+    expect(plan({ ...squeezed, deviatingMs: 4_999 }, limits, idle).action).toBe('none');
+    expect(plan(squeezed, limits, () => undefined).action).toBe('degrade');
+  });
+
   it('takes room from VOD before it degrades, as much as real time needs, and only where the channel is late', () => {
     const asked: (readonly number[])[] = [];
     const overVod = (shares: readonly number[]) => asked.push(shares) > 0;

@@ -64,6 +64,19 @@ test('a failure is a failure however long it took, and its last value stands', (
   expect(collector.metrics()).toMatchObject({ successes: 1, failures: 2, failing: 'EIO', timeouts: 0 });
 });
 
+test('a start does not use up the attention that a deviation soon after it gets', () => {
+  let nowMs = 0;
+  const attention = new Attention(() => nowMs);
+  attention.start(7);
+  nowMs = 6_000;
+  expect(attention.begin(7)).toBe(true);
+  nowMs = 10_000;
+  expect(attention.ended()).toEqual([]);
+  nowMs = 16_000;
+  expect(attention.ended()).toEqual([7]);
+  expect(attention.begin(7)).toBe(false);
+});
+
 test('attention ends after ten seconds and returns no sooner than a minute after it began', () => {
   let nowMs = 0;
   const attention = new Attention(() => nowMs);
