@@ -29,6 +29,8 @@ export interface ChannelsDeps {
 
 /** A process is attached. */
 const RUNS: readonly ReservationState[] = ['ACTIVE', 'ORPHANED', 'PAUSED'];
+/** None is, or one that is to end because the channel gave way: what it cost is recorded. */
+const ENDS: readonly ReservationState[] = ['QUEUED', 'RELEASED', 'EXPIRED'];
 /** A channel that is slower, in media seconds a second, falls behind. */
 const BEHIND_SPEED = 0.95;
 /** Usage summaries of the latest ended channels, those too short for the history among them. */
@@ -59,7 +61,8 @@ export class Channels {
 
   /** Takes up what runs already; call once after the reservations were reconciled. */
   resume(): void {
-    for (const reservation of this.#deps.reservations.list(false)) this.#attached(reservation);
+    for (const reservation of this.#deps.reservations.list(false))
+      if (RUNS.includes(reservation.state)) this.#attached(reservation);
   }
 
   /** Of an ended channel; undefined when nothing ran or the history has forgotten it. Waits for the record being written. */
@@ -83,7 +86,7 @@ export class Channels {
   #follow({ reservation, event }: ReservationEvent): void {
     if (RUNS.includes(reservation.state))
       this.#attached(reservation, event === 'attached' && reservation.selfHeld === true);
-    else if (reservation.state === 'RELEASED' || reservation.state === 'EXPIRED') this.#ended(reservation);
+    else if (ENDS.includes(reservation.state)) this.#ended(reservation);
   }
 
   #attached(reservation: Reservation, becomes = false): void {

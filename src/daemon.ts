@@ -201,7 +201,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       newId: shortIds(() => clock.nowMs(), randomBytes),
     });
     const active = () =>
-      reservations.list(false).filter(({ process, state }) => process !== undefined && state !== 'PAUSED');
+      reservations.list(false).filter(({ process, cpus }) => process !== undefined && cpus.length > 0);
     const reservedMilli = () => sum(reservations.occupancy().milli.values());
 
     const livePriority = new LivePriority({

@@ -80,7 +80,6 @@ export class Churn {
       channelClass,
       priority: 50,
       createdMs: 0,
-      pausable: false,
     });
     this.counts.placed++;
     if (this.#l3sOf(found) > 1) this.counts.spread++;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.js';
-import { type Cpuset, parseCpuset } from '../lib/cpuset.js';
+import { type Cpuset, cpuset, formatCpuset, parseCpuset } from '../lib/cpuset.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import type { Progress } from '../rpc/control.js';
@@ -8,10 +8,13 @@ import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js'
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { CorecastClient } from './connect.js';
+import { EXIT } from './exit-codes.js';
+import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { svtAv1Major } from './ffmpeg-build.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { sameButSwitches, switchCommands, switchesAt } from './filter-switches.js';
+import { canStartAnew, standBack, startedAnew, Wait } from './give-way.js';
 import { Holder, type Lease } from './holder.js';
 import { KeptOutputs } from './kept-outputs.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
@@ -25,6 +28,8 @@ export interface ChannelRunOptions {
   /** Cheaper ones, the dearest first. */
   readonly rungs: readonly Rung[];
   readonly cpus: Cpuset;
+  /** Where this process may be while it waits. */
+  readonly home: Cpuset;
   readonly client: CorecastClient;
   readonly reservation: Reservation__Output;
   readonly decision: Decision__Output | null;
@@ -52,6 +57,7 @@ const FAILED_START_MS = 5_000;
 /** Starts of one rung; a receiver may take a moment to let go of the old connection. */
 const MOST_STARTS = 3;
 const START_AGAIN_MS = 500;
+const GAVE_UP: readonly string[] = ['RESERVATION_STATE_PAUSED', 'RESERVATION_STATE_QUEUED'];
 /** So much more lag is news. */
 const LAG_STEP_S = 0.15;
 
@@ -62,6 +68,8 @@ export class ChannelRun {
   readonly rungChanges: RungChange[] = [];
   threadOptions: readonly string[] = [];
   threadsRepaired = 0;
+  /** Times that it gave way and was started anew. */
+  requeued = 0;
   cpus: Cpuset;
   #process!: FfmpegProcess;
   #startTicks = 0;
@@ -81,6 +89,10 @@ export class ChannelRun {
   /** For the daemon, with the next heartbeat. */
   #news: { gapMs?: number; failedRung?: number } = {};
   #launchedMs = 0;
+  /** The reservation's state, as last heard. */
+  #state = '';
+  /** It has been told to give way. */
+  #wait: Wait | undefined;
   #holder: Holder | undefined;
   #relay: SignalRelay | undefined;
   #stopping = false;
@@ -101,6 +113,7 @@ export class ChannelRun {
     this.#relay = new SignalRelay((signal) => {
       this.#stopping = true;
       this.#process.kill(signal);
+      this.#wait?.stop();
     });
     await this.#attach(client);
     this.#holder = new Holder(client, {
@@ -110,9 +123,12 @@ export class ChannelRun {
       clock,
       note,
       onDirective: (directive) => this.#follow(directive),
+      onAnswer: (answer) => this.#heard(answer),
+      onLost: (why) => this.#lost(why),
       state: () => ({
         rung: this.#rung,
         restarting: this.#changing !== undefined,
+        requeues: this.#requeues,
         process: this.#process.running ? { pid: this.#process.pid, startTicks: this.#startTicks } : undefined,
         progress: this.#process.progress,
       }),
@@ -130,15 +146,13 @@ export class ChannelRun {
       const woken = new Promise<undefined>((resolve) => {
         this.#wake = () => resolve(undefined);
       });
-      const ending =
-        this.#wanted !== undefined && !this.#stopping
-          ? undefined
-          : await Promise.race([this.#process.ended, woken]);
+      const asked = this.#wanted !== undefined || this.#wait !== undefined;
+      const ending = asked && !this.#stopping ? undefined : await Promise.race([this.#process.ended, woken]);
       if (ending !== undefined) {
         if (await this.#startsAgain(ending)) continue;
         return this.#end(ending);
       }
-      const last = await this.#changeRung();
+      const last = this.#wait !== undefined ? await this.#giveWay(this.#wait) : await this.#changeRung();
       if (last !== undefined) return this.#end(last);
     }
   }
@@ -158,7 +172,8 @@ export class ChannelRun {
     const { command, rungs, clock, reservation, decision } = this.#options;
     const rung = this.#rung === 0 ? FULL_QUALITY : rungs[this.#rung - 1]!;
     const restart = this.#done.part > 1 ? this.#done : undefined;
-    const now = parseFfmpegCommand(atRung(this.#kept?.command ?? command, rung, restart));
+    const from = this.#kept?.command ?? (this.requeued > 0 ? startedAnew(command) : command);
+    const now = parseFfmpegCommand(atRung(from, rung, restart));
     const planned = this.#planned(now);
     const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
       ? await svtAv1Major(command.program)
@@ -248,16 +263,78 @@ export class ChannelRun {
       if (this.#wanted !== undefined) this.#wake();
     } else if (directive.kind === 'cpus' && directive.cpus !== undefined) {
       note(`moved to CPUs ${directive.cpus}${because}`);
-      try {
-        this.cpus = parseCpuset(directive.cpus);
-        hostAddon().setProcessAffinity(process.pid, this.cpus);
-      } catch (error) {
-        note(`the wrapper itself could not follow (${messageOf(error)})`);
-      }
+      this.#moveTo(parseCpuset(directive.cpus));
+    } else if (directive.kind === 'requeue' && directive.requeue === true) {
+      this.#toldToWait(directive.reason);
+    } else if (directive.kind === 'start') {
+      // What is to be known of it comes with the answer.
+      void this.#holder?.beat();
     } else if (directive.kind === 'stop' && directive.stop === true) {
       note(`stopping FFmpeg as the daemon asks${because}`);
       this.#stopping = true;
       void this.#process.stop(STOP_MS);
+      this.#wait?.stop();
+    }
+  }
+
+  get #requeues(): boolean {
+    return !this.#options.live && canStartAnew(this.#options.command);
+  }
+
+  #heard(reservation: Reservation__Output): void {
+    this.#state = reservation.state;
+    if (this.#wait !== undefined) this.#wait.heard(reservation);
+    else if (reservation.state === 'RESERVATION_STATE_QUEUED') this.#toldToWait('');
+  }
+
+  #lost(why: string): void {
+    const { note } = this.#options;
+    if (this.#wait === undefined)
+      note(`the daemon no longer holds this reservation (${why}); FFmpeg goes on`);
+    else this.#wait.lost(why);
+  }
+
+  #toldToWait(reason: string): void {
+    if (this.#wait !== undefined || this.#stopping) return;
+    this.#wait = new Wait(reason);
+    this.#wake();
+  }
+
+  /** Ends FFmpeg, waits for room, and starts it anew. Returns how it ended where there is nothing left to start. */
+  async #giveWay(wait: Wait): Promise<Ending | undefined> {
+    const { clock, note, client, home } = this.#options;
+    const because = wait.reason === '' ? '' : ` (${wait.reason})`;
+    note(`FFmpeg gives its CPUs up${because}, and is started anew when there is room`);
+    standBack(this.#process.pid);
+    this.#moveTo(home);
+    this.#kept?.ending();
+    const ending = await this.#process.stop(MAKE_WAY_MS);
+    if (this.#stopping || ending.code === 0) return ending;
+    if (this.#kept !== undefined) {
+      this.#addDone(clock.monotonicMs());
+      this.#kept.ended(this.#done.part);
+    }
+    void this.#holder?.beat();
+    const end = await wait.over;
+    if (end.kind === 'stopped') return ending;
+    if (end.kind === 'lost')
+      throw new ExitError(EXIT.tryLater, `FFmpeg gave way, and its reservation did not wait: ${end.why}`);
+    this.#wait = undefined;
+    this.requeued++;
+    this.#moveTo(cpuset(end.reservation.cpus.map(({ cpu }) => cpu)));
+    const from = this.#kept === undefined ? 'the beginning' : `${this.#done.mediaSeconds.toFixed(1)} s`;
+    note(`room again on CPUs ${formatCpuset(this.cpus)}: FFmpeg starts from ${from}`);
+    await this.#launch();
+    await this.#attach(client);
+    return undefined;
+  }
+
+  #moveTo(cpus: Cpuset): void {
+    this.cpus = cpus;
+    try {
+      hostAddon().setProcessAffinity(process.pid, cpus);
+    } catch (error) {
+      this.#options.note(`the wrapper itself could not follow (${messageOf(error)})`);
     }
   }
 
@@ -284,6 +361,11 @@ export class ChannelRun {
     const change = { ...wanted, gapMs: 0 };
     this.#changing = change;
     await this.#holder?.announce();
+    // It gave its CPUs up meanwhile: a new FFmpeg would be on others'.
+    if (GAVE_UP.includes(this.#state)) {
+      this.#changing = undefined;
+      return undefined;
+    }
     this.#kept?.ending();
     // A start that is tried again goes on from the same moment.
     if (this.#starts === 0) this.#stopAskedMs = clock.monotonicMs();

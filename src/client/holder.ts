@@ -3,12 +3,15 @@ import type { Clock } from '../lib/clock.js';
 import { isCorecastError, messageOf } from '../lib/errors.js';
 import type { Progress } from '../rpc/control.js';
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
+import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import type { CorecastClient, SessionStream } from './connect.js';
 
 /** The process that the reservation is held for, and how it runs now. */
 export interface HeldState {
   readonly rung: number;
   readonly restarting: boolean;
+  /** FFmpeg can be ended and started anew later. */
+  readonly requeues: boolean;
   readonly process: { readonly pid: number; readonly startTicks: number } | undefined;
   readonly progress: Progress | undefined;
 }
@@ -29,6 +32,10 @@ export interface HolderOptions {
   /** What the daemon has not been told yet; asked once for each message. */
   readonly news: () => { readonly gapMs?: number; readonly failedRung?: number };
   readonly onDirective: (directive: Directive__Output) => void;
+  /** With each answer. */
+  readonly onAnswer: (reservation: Reservation__Output) => void;
+  /** The daemon will have no more of it; nothing is tried again. */
+  readonly onLost: (why: string) => void;
   /** For the operator. */
   readonly note: (text: string) => void;
 }
@@ -77,7 +84,7 @@ export class Holder {
     this.#sent++;
     const { lease, state, news } = this.#options;
     const { reservationId, token } = lease;
-    const { rung, restarting, process, progress } = state();
+    const { rung, restarting, requeues, process, progress } = state();
     const announce = !this.#announced && process !== undefined;
     this.#announced ||= announce;
     await session.send({
@@ -85,6 +92,7 @@ export class Holder {
       token,
       rung,
       restarting,
+      requeues,
       ...(progress === undefined ? {} : { progress }),
       ...(announce ? { process } : {}),
       ...news(),
@@ -113,13 +121,11 @@ export class Holder {
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         if (isFinal(error)) {
-          this.#options.note(
-            `the daemon no longer holds this reservation (${messageOf(error)}); FFmpeg goes on`,
-          );
+          this.#options.onLost(messageOf(error));
           return;
         }
-        if (!lost)
-          this.#options.note(`lost the daemon (${messageOf(error)}); FFmpeg goes on, trying to reconnect`);
+        const goesOn = this.#options.state().process === undefined ? '' : 'FFmpeg goes on, ';
+        if (!lost) this.#options.note(`lost the daemon (${messageOf(error)}); ${goesOn}trying to reconnect`);
       }
       lost = true;
       if (client !== first) client?.close();
@@ -133,7 +139,7 @@ export class Holder {
   }
 
   async #oneSession(client: CorecastClient, onAnswer: () => void): Promise<void> {
-    const { lease, ensureAttached, onDirective } = this.#options;
+    const { lease, ensureAttached, onDirective, onAnswer: answered } = this.#options;
     await ensureAttached(client);
     const session = client.session();
     this.#session = session;
@@ -146,6 +152,8 @@ export class Holder {
       void this.beat();
       for await (const message of session.messages) {
         onAnswer();
+        // A directive comes with the reservation as it was at the last answer.
+        if (message.directive === null && message.reservation !== null) answered(message.reservation);
         if (message.directive === null) this.#answered();
         lease.token = Math.max(lease.token, message.reservation?.token ?? 0);
         if (message.directive !== null) onDirective(message.directive);

@@ -14,6 +14,7 @@ import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { checkSwitches } from './filter-switches.js';
+import { ownCpus } from './give-way.js';
 import type { Lease } from './holder.js';
 import { derivedRungs, givenRungs } from './ladder.js';
 import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
@@ -61,6 +62,8 @@ export interface RunReport {
   /** Threads that had left the reserved CPUs and were brought back when FFmpeg was attached. */
   readonly threadsRepaired: number;
   readonly rungChanges: readonly RungChange[];
+  /** Times that it gave way to live and was started anew. */
+  readonly requeued: number;
   readonly ending: string;
   readonly usage: UsageSummary__Output | null;
   /** Reading the signature: ffprobe, and what --complexity asked for. */
@@ -133,6 +136,7 @@ export async function run(
     if (options.exec) return lightRun(command, planned, admission, options);
     return runUnpinned(command, summary, startedMs, clock);
   }
+  const home = ownCpus();
   const leave = placeProcess({
     cpus: cpusOf(admission.reservation),
     ownCpuset: admission.ownCpuset,
@@ -145,7 +149,7 @@ export async function run(
     planned,
     rungs,
     admission,
-    { ...summary, note, socket: options.socket },
+    { ...summary, note, home, socket: options.socket },
     startedMs,
     clock,
   ).finally(leave);
@@ -174,6 +178,7 @@ async function runUnpinned(
     threadOptions: [],
     threadsRepaired: 0,
     rungChanges: [],
+    requeued: 0,
     usage: null,
   };
   return { ending, report: { ...summary, ...nothing, ending: describeEnding(ending), beforeStartMs } };
@@ -184,17 +189,22 @@ async function runReserved(
   planned: readonly PlannedOutput[],
   rungs: readonly Rung[],
   { client, reservation, decision }: Extract<Admission, { kind: 'reserved' }>,
-  context: Summary & { readonly note: (text: string) => void; readonly socket: string },
+  context: Summary & {
+    readonly note: (text: string) => void;
+    readonly home: Cpuset;
+    readonly socket: string;
+  },
   startedMs: number,
   clock: Clock,
 ): Promise<RunResult> {
-  const { note, socket, ...summary } = context;
+  const { note, home, socket, ...summary } = context;
   const cpus = cpusOf(reservation);
   const channel = new ChannelRun({
     command,
     planned,
     rungs,
     cpus,
+    home,
     client,
     reservation,
     decision,
@@ -230,6 +240,7 @@ async function runReserved(
       threadOptions: channel.threadOptions,
       threadsRepaired: channel.threadsRepaired,
       rungChanges: channel.rungChanges,
+      requeued: channel.requeued,
       ending: describeEnding(ending),
       usage,
       beforeStartMs,

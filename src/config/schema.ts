@@ -61,8 +61,11 @@ export const configSchema = z.strictObject({
   /** Who gives way to a channel that does not fit. */
   preemption: z
     .strictObject({
-      /** VOD to live. "move": to other or fewer CPUs; "pause": that, and where it does not do, its process is stopped. */
-      vod: z.enum(['none', 'move', 'pause']).default('pause'),
+      /**
+       * VOD to live. "move": to other or fewer CPUs; "pause": that, and where it does not do, its process is stopped;
+       * "requeue": there its FFmpeg is ended by its wrapper and started anew when there is room.
+       */
+      vod: z.enum(['none', 'move', 'pause', 'requeue']).default('pause'),
       /** Least time that a pause lasts. */
       pause_ms: z.number().int().min(0).max(3_600_000).default(5_000),
       /** Most running channels that one admission may move together so that it finds a place; 0: none. */

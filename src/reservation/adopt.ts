@@ -18,7 +18,7 @@ import {
   requireWithinLimit,
 } from './permissions.js';
 import { sameProcess } from './process-ref.js';
-import type { CpuShare, ProcessRef } from './reservation.js';
+import type { CpuShare, ProcessRef, Reservation } from './reservation.js';
 
 /** What a holder says of itself when it comes back. */
 export interface Announcement {
@@ -73,7 +73,7 @@ export class Adopting {
 
   /** The ledger lost the last steps of this reservation: its holder has a token that it does not remember issuing. */
   async #catchUp(known: LedgerRecord, process: ProcessRef, token: number, peer: Peer): Promise<LedgerRecord> {
-    const { id, cpus } = known.reservation;
+    const { id } = known.reservation;
     requireOwnReservation(known.reservation, peer);
     if (token < known.reservation.token) requireToken(known.reservation, token);
     this.#book.ledger.raiseToken(token);
@@ -81,9 +81,10 @@ export class Adopting {
       const { reservation: before } = this.#book.require(id);
       // As at an attach: the process that it replaces is nobody's from here on.
       const replaces = before.process !== undefined && !sameProcess(before.process, process);
-      const kernel = () => {
+      const kernel = ({ state, cpus }: Reservation) => {
         if (replaces) this.#lifetimes.setFree(before);
-        this.#pin(process, cpusetOf(cpus));
+        if (state === 'PAUSED') this.#lifetimes.halt(id, process);
+        else this.#pin(process, cpusetOf(cpus));
       };
       const write = () =>
         this.#book.step(

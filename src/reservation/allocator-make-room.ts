@@ -9,7 +9,7 @@
  *   preempt      VOD gives way to live. Victims are those of the lowest priority, the youngest first; then whoever is not
  *                needed is let off again, the most valued first, so that none of them could be spared. Each victim keeps as
  *                much as it can: it moves with all it has, or to fewer whole CPUs, or, where even one is not to be had, it
- *                is paused.
+ *                yields: it is paused or requeued.
  *
  * `ask` decides on the request with some channels away, and is asked often: a decision on a large host takes up to a
  * millisecond. Room that grows never makes a request stop fitting, so preemption looks for its victims by bisection; the
@@ -28,8 +28,8 @@ export interface Tenant {
   readonly channelClass: ChannelClass;
   readonly priority: number;
   readonly createdMs: number;
-  /** Its process can be stopped. */
-  readonly pausable: boolean;
+  /** How it can give up all of its CPUs: its process can be stopped, or ended and started anew. Absent: it cannot. */
+  readonly yields?: 'pause' | 'requeue';
   /** It shares CPUs, in segments of at most so many. */
   readonly spread?: number;
 }
@@ -48,8 +48,8 @@ export type Ask = (away: readonly Tenant[]) => Trial;
 /** What one channel gives. */
 export interface Concession {
   readonly tenant: Tenant;
-  readonly way: 'move' | 'shrink' | 'pause' | 'lend';
-  /** Where it goes on; empty when it is paused. */
+  readonly way: 'move' | 'shrink' | 'pause' | 'requeue' | 'lend';
+  /** Where it goes on; empty when it yields. */
   readonly cpus: readonly CpuShare[];
 }
 
@@ -112,8 +112,8 @@ function mostRoomFirst(index: OccupancyIndex, tenants: readonly Tenant[]): reado
 }
 
 /**
- * Undefined when no set of these makes room, or one of them could neither move nor be paused. Without `keep` all victims
- * are paused: where the host's load is too high, it does not help that they go on elsewhere.
+ * Undefined when no set of these makes room, or one of them could neither move nor yield. Without `keep` all victims
+ * yield: where the host's load is too high, it does not help that they go on elsewhere.
  */
 export function preempt(
   index: OccupancyIndex,
@@ -122,12 +122,12 @@ export function preempt(
   keep = true,
 ): readonly Concession[] | undefined {
   const all = [...tenants].sort(leastHarm);
-  const pausable = all.filter((tenant) => tenant.pausable);
-  if (!keep) return preemptOf(index, pausable, request, pauses);
+  const yielding = all.filter((tenant) => tenant.yields !== undefined);
+  if (!keep) return preemptOf(index, yielding, request, yields);
   const found = preemptOf(index, all, request, movesOrYields);
   // Somebody who can only move found no place: look again without those.
-  if (found !== undefined || pausable.length === all.length) return found;
-  return preemptOf(index, pausable, request, movesOrYields);
+  if (found !== undefined || yielding.length === all.length) return found;
+  return preemptOf(index, yielding, request, movesOrYields);
 }
 
 function preemptOf(
@@ -226,14 +226,14 @@ function movesOrYields(index: OccupancyIndex, tenant: Tenant): Concession | unde
   if (moved !== undefined) return moved;
   const cpus = fewerCpus(index, tenant);
   if (cpus !== undefined) return { tenant, way: 'shrink', cpus };
-  return tenant.pausable ? { tenant, way: 'pause', cpus: [] } : undefined;
+  return yields(index, tenant);
 }
 
-function pauses(_: OccupancyIndex, tenant: Tenant): Concession {
-  return { tenant, way: 'pause', cpus: [] };
+function yields(_: OccupancyIndex, tenant: Tenant): Concession | undefined {
+  return tenant.yields && { tenant, way: tenant.yields, cpus: [] };
 }
 
-/** VOD goes at whatever pace it gets, so one whole CPU is worth more than a pause. */
+/** VOD goes at whatever pace it gets, so one whole CPU is worth more than none. */
 export function fewerCpus(
   index: OccupancyIndex,
   tenant: Pick<Tenant, 'cpus' | 'exclusive' | 'channelClass'>,

@@ -9,7 +9,9 @@ import { requireToken, TRANSITIONS, wrongState } from './lease.js';
 import type { Lifetimes } from './lifetimes.js';
 import { requireOwnProcess, requireOwnReservation, requirePeer, requireUnattached } from './permissions.js';
 import { sameProcess } from './process-ref.js';
-import type { ProcessRef, Reservation } from './reservation.js';
+import { isRequeued, type ProcessRef, type Reservation } from './reservation.js';
+
+const GAVE_WAY = 'it gave its CPUs up and waits for room; start FFmpeg, and attach it, when it is PENDING';
 
 export interface AttachCall {
   readonly reservationId: string;
@@ -57,7 +59,12 @@ export class Attaching {
   async #attach(call: AttachCall, peer: Peer, name: { key: string; fingerprint: string }): Promise<Attached> {
     const { reservation: before } = this.#book.require(call.reservationId);
     requireOwnReservation(before, peer);
-    if (TRANSITIONS[before.state].attach === undefined) throw wrongState(before, 'attach');
+    if (TRANSITIONS[before.state].attach === undefined)
+      throw wrongState(before, 'attach', isRequeued(before) ? GAVE_WAY : undefined);
+    const kernel = ({ state }: Reservation) => {
+      if (replaces) this.#lifetimes.setFree(before);
+      if (state === 'PAUSED') this.#lifetimes.halt(before.id, process);
+    };
     requireToken(before, call.token);
     const process = requireOwnProcess(this.#deps, call.process, peer);
     requireUnattached(this.#book, process, before.id);
@@ -74,9 +81,9 @@ export class Attaching {
           selfHeld: call.selfHeld === true,
         },
         {
-          reason: `process ${process.pid} runs`,
+          reason: before.state === 'PAUSED' ? before.reason : `process ${process.pid} runs`,
           event: 'attached',
-          ...(replaces ? { kernel: () => this.#lifetimes.setFree(before) } : {}),
+          kernel,
           answer: (after) => ({
             key: name.key,
             answer: { fingerprint: name.fingerprint, atMs: after.changedMs, reservation: after },
@@ -92,6 +99,7 @@ export class Attaching {
       throw error;
     }
     watch.keep();
+    if (reservation.state === 'PAUSED') return { reservation, pin: this.#pinAgain(reservation) };
     return { reservation, pin: this.#pin(reservation, process) };
   }
 
@@ -119,7 +127,7 @@ export class Attaching {
     const now = this.#book.ledger.get(id)?.reservation;
     if (process === undefined || now === undefined) return { threads: [], repaired: 0 };
     try {
-      if (now.token === token && sameProcess(now.process, process)) {
+      if (now.cpus.length > 0 && now.token === token && sameProcess(now.process, process)) {
         return this.#deps.pinning.verify(process, cpusetOf(now.cpus));
       }
       return { threads: this.#deps.pinning.masks(process), repaired: 0 };

@@ -68,7 +68,7 @@ export class Growing {
     const { state, channelClass, cpus, exclusive } = record.reservation;
     if (state !== 'ACTIVE' || channelClass !== 'live') return undefined;
     const index = this.#book.occupancy(this.#deps.topology(), this.#deps.smtCoreMilli());
-    const tenants = this.#rooms.tenants(vod === 'pause').filter((tenant) => tenant.channelClass === 'vod');
+    const tenants = this.#rooms.tenants(vod).filter((tenant) => tenant.channelClass === 'vod');
     index.release(cpus, exclusive);
     try {
       const ask = () => {

@@ -25,6 +25,10 @@ export type LeaseStep =
   | { readonly step: 'restart'; readonly deadlineMs: number }
   /** Its process is stopped, its CPUs are others'. */
   | { readonly step: 'pause' }
+  /** Its CPUs are others', its process is to end. The same holder starts another when there is room. */
+  | { readonly step: 'requeue' }
+  /** The process of a requeued reservation has ended. */
+  | { readonly step: 'gone' }
   /** Room is back: its process goes on. */
   | { readonly step: 'continue'; readonly cpus: readonly CpuShare[] }
   /** Other CPUs or other shares. */
@@ -44,12 +48,17 @@ export type StepName = LeaseStep['step'];
  *     └─▶ EXPIRED ◀─────┼─┘                  └────▶ RELEASED ◀────┘      (QUEUED and PENDING can be released, too)
  *
  *   ACTIVE, ORPHANED ──pause──▶ PAUSED ──continue──▶ ACTIVE, and PAUSED ──▶ RELEASED when it is released or its process
- *   ends. Whether the holder is still there is asked again when it is ACTIVE: the lease begins anew.
+ *   ends. Whether the holder is still there is asked again when it is ACTIVE: the lease begins anew. A process that is
+ *   attached to a PAUSED reservation is stopped, too.
+ *
+ *   ACTIVE ──requeue──▶ QUEUED, with the process that is to end; QUEUED ──gone──▶ QUEUED without it, and from there on as
+ *   others that wait. When the holder is gone before its process has ended, QUEUED ──pause──▶ PAUSED: nobody is left to
+ *   start another.
  */
 export const TRANSITIONS: Readonly<
   Record<ReservationState, Readonly<Partial<Record<StepName, ReservationState>>>>
 > = {
-  QUEUED: { admit: 'PENDING', release: 'RELEASED', expire: 'EXPIRED' },
+  QUEUED: { admit: 'PENDING', gone: 'QUEUED', pause: 'PAUSED', release: 'RELEASED', expire: 'EXPIRED' },
   PENDING: {
     attach: 'ACTIVE',
     assign: 'PENDING',
@@ -62,11 +71,12 @@ export const TRANSITIONS: Readonly<
     orphan: 'ORPHANED',
     restart: 'PENDING',
     pause: 'PAUSED',
+    requeue: 'QUEUED',
     assign: 'ACTIVE',
     rung: 'ACTIVE',
     release: 'RELEASED',
   },
-  PAUSED: { continue: 'ACTIVE', release: 'RELEASED' },
+  PAUSED: { attach: 'PAUSED', continue: 'ACTIVE', release: 'RELEASED' },
   ORPHANED: {
     attach: 'ACTIVE',
     resume: 'ACTIVE',
@@ -91,7 +101,14 @@ export function transition(
   const next = { ...reservation, state, changedMs: nowMs, reason };
   switch (step.step) {
     case 'admit':
-      return { ...next, cpus: step.cpus, deadlineMs: step.deadlineMs, decisionId: step.decisionId };
+      if (reservation.process !== undefined)
+        throw wrongState(reservation, step.step, 'its process has not ended');
+      return {
+        ...withoutPause(next),
+        cpus: step.cpus,
+        deadlineMs: step.deadlineMs,
+        decisionId: step.decisionId,
+      };
     case 'attach':
       requireNewer(reservation, step.token);
       return {
@@ -109,7 +126,11 @@ export function transition(
     case 'restart':
       return { ...withoutProcess(next), deadlineMs: step.deadlineMs };
     case 'pause':
-      return { ...next, cpus: [], pausedFrom: reservation.cpus, deadlineMs: 0 };
+    case 'requeue':
+      if (reservation.process === undefined) throw wrongState(reservation, step.step, 'it has no process');
+      return { ...next, cpus: [], pausedFrom: reservation.pausedFrom ?? reservation.cpus, deadlineMs: 0 };
+    case 'gone':
+      return withoutProcess(next);
     case 'continue':
       return { ...withoutPause(next), cpus: step.cpus };
     case 'assign':
@@ -136,13 +157,14 @@ export function requireToken(reservation: Reservation, token: number): void {
   );
 }
 
-export function wrongState(reservation: Reservation, step: string): CorecastError {
+/** `because`: what is missing where the state alone would allow it. */
+export function wrongState(reservation: Reservation, step: string, because?: string): CorecastError {
   const from = Object.entries(TRANSITIONS)
     .filter(([, steps]) => step in steps)
     .map(([state]) => state);
   return new CorecastError(
     'WRONG_STATE',
-    `reservation ${reservation.id} is ${reservation.state} (${reservation.reason}); ${step} needs ${from.join(', ')}`,
+    `reservation ${reservation.id} is ${reservation.state} (${reservation.reason}); ${because ?? `${step} needs ${from.join(', ')}`}`,
     { metadata: { reservation_id: reservation.id, state: reservation.state } },
   );
 }

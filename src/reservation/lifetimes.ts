@@ -5,7 +5,7 @@ import type { ReservationDeps } from './deps.js';
 import { hasEnded } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
 import { sameProcess } from './process-ref.js';
-import type { ProcessRef, Reservation } from './reservation.js';
+import { isRequeued, type ProcessRef, type Reservation } from './reservation.js';
 
 /** After a failed write, what time demands is tried again this often. */
 const RETRY_MS = 1_000;
@@ -26,7 +26,7 @@ export class Lifetimes {
    * PAUSED, and let go on for a release that may not be written yet. It is not stopped again: where the disk kept a write
    * that it said had failed, a restart would know nothing of the process.
    */
-  readonly #freed = new Set<string>();
+  readonly #freed = new Map<string, ProcessRef>();
   /** Their processes are set free for a write that is under way. */
   readonly #leaving = new Set<string>();
   #stopped = false;
@@ -66,13 +66,25 @@ export class Lifetimes {
 
   /** The holder's stream ended; `still` says whether nobody else has come since. */
   holderGone(id: string, still: () => boolean): void {
+    const { reservation } = this.#book.ledger.get(id) ?? {};
+    // It waits without a process: nothing is hurt when it comes back within the lease.
+    if (reservation !== undefined && isRequeued(reservation) && reservation.process === undefined) return;
     this.#orphan(id, 'its holder is gone', still);
+  }
+
+  /** A requeued reservation whose process should have ended by now. */
+  overdue(id: string): void {
+    this.#orphan(id, 'its process did not end', () => true);
   }
 
   /** A process ended: at once RELEASED, or PENDING when its holder said that the next one is coming. */
   exited(id: string, process: ProcessRef): void {
     this.retry(id, async ({ reservation, restarting, startTimeoutMs }) => {
       if (!sameProcess(reservation.process, process)) return;
+      if (reservation.state === 'QUEUED') {
+        await this.#book.step(id, { step: 'gone' }, { reason: reservation.reason });
+        return;
+      }
       if (restarting && reservation.state === 'ACTIVE') {
         const deadlineMs = this.#deps.clock.nowMs() + startTimeoutMs;
         const reason = `process ${process.pid} ended to be replaced; waiting for the next one`;
@@ -93,8 +105,8 @@ export class Lifetimes {
 
   /** Arms what a reservation found in the ledger needs. `remainingMs`: of a deadline that began in an earlier life. */
   resume(record: LedgerRecord, remainingMs: number): void {
-    const { id, state } = record.reservation;
-    if (state === 'ACTIVE') this.renew(id);
+    const { reservation } = record;
+    if (isRenewed(reservation)) this.renew(reservation.id);
     else this.#arm(record, remainingMs);
   }
 
@@ -136,13 +148,14 @@ export class Lifetimes {
 
   #changed(after: LedgerRecord, before: LedgerRecord | undefined): void {
     const { id, process } = after.reservation;
-    if (after.reservation.state !== 'PAUSED') this.#freed.delete(id);
+    if (after.reservation.state !== 'PAUSED' || !sameProcess(process, this.#freed.get(id)))
+      this.#freed.delete(id);
     if (!sameProcess(process, this.#watches.get(id)?.process)) {
       this.#watches.get(id)?.close();
       this.#watches.delete(id);
     }
     if (before !== undefined && !startsAnew(after.reservation, before.reservation)) return;
-    if (after.reservation.state === 'ACTIVE') this.renew(id);
+    if (isRenewed(after.reservation)) this.renew(id);
     else this.#arm(after, after.reservation.deadlineMs - after.reservation.changedMs);
   }
 
@@ -168,7 +181,8 @@ export class Lifetimes {
 
   #orphan(id: string, why: string, still: () => boolean): void {
     this.retry(id, async ({ reservation }) => {
-      if (reservation.state !== 'ACTIVE' || reservation.selfHeld === true || !still()) return;
+      if (!isRenewed(reservation) || reservation.selfHeld === true || !still()) return;
+      if (reservation.state === 'QUEUED') return this.#forsaken(reservation, why);
       const grace = this.#deps.leases().orphan_grace_ms;
       const deadlineMs = grace === 0 ? 0 : this.#deps.clock.nowMs() + grace;
       await this.#book.step(
@@ -177,6 +191,29 @@ export class Lifetimes {
         { reason: `its process runs, but ${why}`, event: 'orphaned' },
       );
     });
+  }
+
+  /** Nobody is left to start FFmpeg anew. While the present one lives it is paused, so that its work is not lost. */
+  async #forsaken({ id, process }: Reservation, why: string): Promise<void> {
+    if (process === undefined) {
+      const reason = `${why} while it waited for room`;
+      await this.#book.step(id, { step: 'expire' }, { reason, event: 'expired' });
+      return;
+    }
+    const reason = `paused: it was to start anew, but ${why}`;
+    const kernel = () => this.halt(id, process);
+    const set = { wasPaused: true as const };
+    await this.#book.step(id, { step: 'pause' }, { reason, event: 'paused', set, kernel });
+  }
+
+  /** Whoever cannot be stopped now is tried again at each look (paused.ts). */
+  halt(id: string, process: ProcessRef): void {
+    try {
+      this.#deps.signals.stop(process);
+    } catch (error) {
+      if (isCorecastError(error, 'PROCESS_GONE')) return;
+      this.#deps.log.warn({ id, pid: process.pid, error: messageOf(error) }, 'a paused process runs');
+    }
   }
 
   #abandon(id: string): void {
@@ -225,12 +262,12 @@ export class Lifetimes {
       this.#deps.log.warn({ id, pid: process.pid, error: messageOf(error) }, 'a process kept its CPUs');
     }
     if (state !== 'PAUSED') return;
-    this.#freed.add(id);
+    this.#freed.set(id, process);
     this.letGoOn(id, process);
   }
 
-  isFreed(id: string): boolean {
-    return this.#freed.has(id);
+  isFreed(id: string, process: ProcessRef): boolean {
+    return sameProcess(process, this.#freed.get(id));
   }
 
   /** Nobody else would. */
@@ -258,6 +295,11 @@ export class Lifetimes {
     });
     this.#retries.add(clear);
   }
+}
+
+/** A holder's heartbeats keep it. */
+function isRenewed(reservation: Reservation): boolean {
+  return reservation.state === 'ACTIVE' || isRequeued(reservation);
 }
 
 function startsAnew(after: Reservation, before: Reservation): boolean {

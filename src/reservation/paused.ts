@@ -124,13 +124,8 @@ export class Paused {
   }
 
   #keepStopped({ id, process }: Reservation): void {
-    if (process === undefined || this.#lifetimes.isFreed(id)) return;
-    try {
-      this.#deps.signals.stop(process);
-    } catch (error) {
-      if (isCorecastError(error, 'PROCESS_GONE')) return;
-      this.#deps.log.warn({ id, pid: process.pid, error: messageOf(error) }, 'a paused process runs');
-    }
+    if (process === undefined || this.#lifetimes.isFreed(id, process)) return;
+    this.#lifetimes.halt(id, process);
   }
 
   #note({ id, state }: Pick<LedgerRecord['reservation'], 'id' | 'state'>): void {

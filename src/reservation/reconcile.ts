@@ -1,5 +1,5 @@
 import { difference, formatCpuset } from '../lib/cpuset.js';
-import { isCorecastError, messageOf } from '../lib/errors.js';
+import { CorecastError, isCorecastError, messageOf } from '../lib/errors.js';
 import type { Book } from './book.js';
 import { cpusetOf, WHOLE_CPU_MILLI } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
@@ -8,7 +8,7 @@ import type { LeaseStep } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
 import { sameProcess } from './process-ref.js';
-import { holdsCpus, type ProcessRef } from './reservation.js';
+import { holdsCpus, isRequeued, type ProcessRef } from './reservation.js';
 
 /**
  * After a start: compares what the ledger says with what the kernel has, before anybody is served. Running channels
@@ -38,7 +38,7 @@ async function settle(
   const { id, state, process } = reservation;
   const end = (step: LeaseStep | (() => LeaseStep), reason: string, event: string) =>
     write(book, lifetimes, id, typeof step === 'function' ? step : () => step, reason, event, record);
-  if (state === 'QUEUED')
+  if (state === 'QUEUED' && !isRequeued(reservation))
     return end({ step: 'expire' }, 'its caller is gone since the daemon stopped', 'expired');
   if (state === 'PENDING') {
     // Bounded by its length: the wall clock may have been set back in between.
@@ -48,6 +48,10 @@ async function settle(
     return [`reservation ${id}: waits for its start, ${Math.ceil(leftMs)} ms left`];
   }
   const rebooted = record.bootId !== undefined && record.bootId !== deps.bootId;
+  if (state === 'QUEUED') {
+    if (rebooted) return end({ step: 'expire' }, 'the host was restarted while it waited', 'expired');
+    return keepQueued(deps, book, lifetimes, record);
+  }
   if (process === undefined || rebooted || !lives(deps, process)) {
     if (process !== undefined) ended.note(id, process);
     if (record.restarting && state === 'ACTIVE') {
@@ -64,6 +68,22 @@ async function settle(
   return state === 'PAUSED'
     ? keepPaused(deps, lifetimes, record, process)
     : adopt(deps, book, lifetimes, record, process);
+}
+
+/** The kill may have come before its process was moved off the CPUs that are others'. Its holder comes back, or it ends. */
+function keepQueued(deps: ReservationDeps, book: Book, lifetimes: Lifetimes, record: LedgerRecord): string[] {
+  const { id, process } = record.reservation;
+  lifetimes.resume(record, 0);
+  if (process === undefined) return [`reservation ${id}: waits for room and for its holder`];
+  try {
+    if (!lives(deps, process)) throw new CorecastError('PROCESS_GONE', 'it has ended');
+    lifetimes.watch(id, process).keep();
+    lifetimes.setFree(book.require(id).reservation);
+  } catch {
+    lifetimes.exited(id, process);
+    return [`reservation ${id}: process ${process.pid} has ended; waits for room and for its holder`];
+  }
+  return [`reservation ${id}: process ${process.pid} is to end; waits for room and for its holder`];
 }
 
 /** The kill may have come between the write and the signal. It goes on when there is room. */

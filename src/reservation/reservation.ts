@@ -37,8 +37,9 @@ export interface Reservation {
   readonly exclusive: boolean;
   /** Empty in QUEUED, PAUSED, RELEASED and EXPIRED. */
   readonly cpus: readonly CpuShare[];
-  /** In PAUSED only: the CPUs that it gave up. It goes on with as many. */
+  /** In PAUSED, and in QUEUED when it was requeued: the CPUs that it gave up. From a pause it goes on with as many. */
   readonly pausedFrom?: readonly CpuShare[];
+  /** In QUEUED: it was told to end, and has not yet. */
   readonly process?: ProcessRef;
   /** No holder renews it: it is held by the life of its process (light mode). */
   readonly selfHeld?: true;
@@ -55,6 +56,11 @@ export interface Reservation {
   readonly uid: number;
   /** Why it is in this state, in words. */
   readonly reason: string;
+}
+
+/** It ran before, and gave way: its holder is there and starts FFmpeg anew when there is room. */
+export function isRequeued({ state, pausedFrom }: Reservation): boolean {
+  return state === 'QUEUED' && pausedFrom !== undefined;
 }
 
 /** States in which a reservation owns CPUs. */

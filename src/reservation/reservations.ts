@@ -106,10 +106,10 @@ export function createReservations(given: ReservationDeps): Reservations {
   const shared = new SharedCpus(deps, book);
   const admission = new Admission(deps, book, shared, () => lifetimes.soonestEndMs());
   const answers = new FirstAnswers(deps.ledger);
-  const rooms = new RoomMaker(deps, book, admission, shared);
+  const rooms = new RoomMaker(deps, book, admission, shared, lifetimes, (id) => sessions.canRequeue(id));
   const growing = new Growing(deps, book, shared, rooms);
   const paused = new Paused(deps, book, lifetimes);
-  const waiting = new WaitingRoom(deps, book, admission, lifetimes, rooms, paused);
+  const waiting = new WaitingRoom(deps, book, admission, lifetimes, rooms, paused, (id) => sessions.has(id));
   const reserving = new Reserving(deps, book, admission, answers, waiting, rooms);
   const attaching = new Attaching(deps, book, lifetimes, answers);
   const adopting = new Adopting(deps, book, lifetimes);

@@ -1,5 +1,6 @@
 import type { Verdict } from '../balancer/decide.js';
 import type { Reason } from '../balancer/decision.js';
+import type { Config } from '../config/schema.js';
 import { formatCpuset } from '../lib/cpuset.js';
 import { isCorecastError } from '../lib/errors.js';
 import type { ChannelRequest } from '../rpc/control.js';
@@ -17,6 +18,8 @@ import type { Book, Part } from './book.js';
 import { cpusetOf, milliOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import type { LedgerRecord } from './ledger-format.js';
+import type { Lifetimes } from './lifetimes.js';
+import type { Reservation } from './reservation.js';
 import type { SharedCpus } from './shared-cpus.js';
 
 /** What stands against a request whose room can be made, and by which way. */
@@ -47,9 +50,21 @@ export class RoomMaker {
   readonly #book: Book;
   readonly #admission: Admission;
   readonly #shared: SharedCpus;
+  readonly #lifetimes: Lifetimes;
+  readonly #requeues: (id: string) => boolean;
 
-  constructor(deps: ReservationDeps, book: Book, admission: Admission, shared: SharedCpus) {
+  /** `requeues`: whether its holder is there and can start FFmpeg anew. */
+  constructor(
+    deps: ReservationDeps,
+    book: Book,
+    admission: Admission,
+    shared: SharedCpus,
+    lifetimes: Lifetimes,
+    requeues: (id: string) => boolean,
+  ) {
     this.#shared = shared;
+    this.#lifetimes = lifetimes;
+    this.#requeues = requeues;
     this.#deps = deps;
     this.#book = book;
     this.#admission = admission;
@@ -64,19 +79,19 @@ export class RoomMaker {
     const { exclusive, channelClass } = asking.request;
     const index = this.#index();
     if (refused.loan !== undefined && may(LENT)) {
-      const loans = this.#shared.lending(index, this.tenants(false), refused.loan);
+      const loans = this.#shared.lending(index, this.tenants(), refused.loan);
       const room = loans && this.#outcome(index, asking, loans, 'BORROWED');
       if (room !== undefined) return room;
     }
     if (migrations > 0 && may(FRAGMENTED)) {
       const ask = this.#timed(() => trialOf(this.#decide(asking, 0)));
       const budget = { migrations, tries: TRIES };
-      const moves = defragment(index, this.tenants(true), { exclusive, ask }, budget);
+      const moves = defragment(index, this.tenants(), { exclusive, ask }, budget);
       const room = moves && this.#outcome(index, asking, moves, 'DEFRAGMENTED');
       if (room !== undefined) return room;
     }
     if (channelClass !== 'live' || vod === 'none' || !may(CROWDED)) return undefined;
-    const tenants = this.tenants(vod === 'pause').filter((tenant) => tenant.channelClass === 'vod');
+    const tenants = this.tenants(vod).filter((tenant) => tenant.channelClass === 'vod');
     for (const keep of [true, false]) {
       const ask = this.#timed((away) => trialOf(this.#decide(asking, sumOf(away))));
       const given = preempt(index, tenants, { exclusive, ask }, keep);
@@ -146,7 +161,11 @@ export class RoomMaker {
 
   /** Its part of the write. `title`: who gets the room. */
   giving({ tenant: { id, cpus: before }, way, cpus }: Concession, title: string): Part {
-    const reason = `${way === 'pause' ? 'paused: ' : ''}makes room for ${title}`;
+    const reason = `${PREFIX[way] ?? ''}makes room for ${title}`;
+    if (way === 'requeue') {
+      const kernel = (after: Reservation) => this.#lifetimes.setFree(after);
+      return this.#book.part(id, { step: 'requeue' }, { reason, event: 'requeued', kernel });
+    }
     if (way === 'pause') {
       return this.#book.part(
         id,
@@ -178,20 +197,29 @@ export class RoomMaker {
     }
   }
 
-  /** Running channels that may be asked; whether they can be stopped is looked up for VOD only, and only on request. */
-  tenants(askKernel: boolean): Tenant[] {
+  /** Running channels that may be asked. `vod`: how VOD may yield; whether it can is looked up only then. */
+  tenants(vod: Policy = 'none'): Tenant[] {
     const tenants: Tenant[] = [];
     for (const record of this.#book.settled()) {
       if (!mayMove(record)) continue;
-      const { id, cpus, exclusive, channelClass, priority, createdMs, process } = record.reservation;
-      const pausable = askKernel && channelClass === 'vod' && this.#deps.signals.mayStop(process!);
+      const { id, cpus, exclusive, channelClass, priority, createdMs } = record.reservation;
+      const yields = channelClass === 'vod' ? this.#yields(record, vod) : undefined;
       const spread = this.#shared.spreadOf(record);
       tenants.push({
-        ...{ id, cpus, exclusive, channelClass, priority, createdMs, pausable },
+        ...{ id, cpus, exclusive, channelClass, priority, createdMs },
+        ...(yields === undefined ? {} : { yields }),
         ...(spread === undefined ? {} : { spread }),
       });
     }
     return tenants;
+  }
+
+  #yields({ reservation, request }: LedgerRecord, vod: Policy): Tenant['yields'] {
+    const { id, state, process } = reservation;
+    const anew = state === 'ACTIVE' && reservation.selfHeld !== true && request !== undefined;
+    if (vod === 'requeue' && anew && this.#requeues(id)) return 'requeue';
+    const may = vod === 'pause' || vod === 'requeue';
+    return may && this.#deps.signals.mayStop(process!) ? 'pause' : undefined;
   }
 
   asItWas({ id, cpus }: Tenant): boolean {
@@ -228,6 +256,12 @@ function sumOf(tenants: readonly Tenant[]): number {
   return tenants.reduce((sum, { cpus }) => sum + milliOf(cpus), 0);
 }
 
+type Policy = Config['preemption']['vod'];
+const PREFIX: Partial<Record<Concession['way'], string>> = {
+  pause: 'paused: ',
+  requeue: 'waits for room again: ',
+};
+
 type Way = 'PREEMPTED' | 'DEFRAGMENTED' | 'BORROWED';
 
 function codeOf(concessions: readonly Concession[]): Way {
@@ -243,6 +277,7 @@ function reasonOf(code: Way, concessions: readonly Concession[]): Reason {
     const from = `CPUs ${formatCpuset(cpusetOf(tenant.cpus))}`;
     const kind = tenant.channelClass === 'vod' ? `VOD ${tenant.id} (priority ${tenant.priority})` : tenant.id;
     if (way === 'pause') return `${kind} is paused and gives ${from}`;
+    if (way === 'requeue') return `${kind} waits for room again and gives ${from}`;
     if (way === 'lend')
       return `${kind} needs no more than ${milliOf(cpus)} of its ${milliOf(tenant.cpus)} thousandths`;
     return `${kind} ${way === 'move' ? 'moves' : 'shrinks'} from ${from} to ${formatCpuset(cpusetOf(cpus))}`;

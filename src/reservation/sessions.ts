@@ -1,14 +1,16 @@
+import { formatCpuset } from '../lib/cpuset.js';
 import { CorecastError } from '../lib/errors.js';
 import type { Directive, Peer, SessionHandle } from '../rpc/control.js';
 import type { Adopting } from './adopt.js';
 import type { Book } from './book.js';
+import { cpusetOf } from './cpu-shares.js';
 import type { ReservationDeps } from './deps.js';
 import { hasEnded, requireToken, wrongState } from './lease.js';
 import type { LedgerRecord } from './ledger-format.js';
 import type { Lifetimes } from './lifetimes.js';
 import { requireOwnProcess, requireOwnReservation } from './permissions.js';
 import { sameProcess } from './process-ref.js';
-import type { Reservation } from './reservation.js';
+import { isRequeued, type Reservation } from './reservation.js';
 
 type Heartbeat = Parameters<SessionHandle['heartbeat']>[0];
 
@@ -16,6 +18,8 @@ interface Session {
   readonly id: string;
   readonly peer: Peer;
   token: number;
+  /** As its last heartbeat said. */
+  requeues: boolean;
   send(directive: Directive): void;
 }
 
@@ -50,7 +54,7 @@ export class Sessions {
       requireHeld(known);
       if (token < known.token) requireToken(known, token);
     }
-    const session: Session = { id, peer, token, send };
+    const session: Session = { id, peer, token, requeues: false, send };
     // Of somebody unknown, only the first heartbeat can take the place of another's session.
     if (known?.token === token) this.#open.set(id, session);
     return {
@@ -66,6 +70,16 @@ export class Sessions {
     return session !== undefined;
   }
 
+  /** Whether a holder listens. */
+  has(id: string): boolean {
+    return this.#open.has(id);
+  }
+
+  /** Whether its holder can end FFmpeg and start it anew. */
+  canRequeue(id: string): boolean {
+    return this.#open.get(id)?.requeues === true;
+  }
+
   /** From here on, streams that end are the daemon's doing. */
   stop(): void {
     this.#stopped = true;
@@ -74,9 +88,10 @@ export class Sessions {
 
   async #heartbeat(session: Session, message: Heartbeat) {
     const record = await this.#current(session, message);
+    session.requeues = message.requeues === true;
     const { id, reservation } = { id: session.id, reservation: record.reservation };
     const { lease_ms: leaseMs } = this.#deps.leases();
-    if (reservation.state === 'ACTIVE') this.#lifetimes.renew(id);
+    if (reservation.state === 'ACTIVE' || isRequeued(reservation)) this.#lifetimes.renew(id);
     const leaseDeadlineMs = this.#deps.clock.nowMs() + leaseMs;
     return { leaseDeadlineMs, reservation };
   }
@@ -141,11 +156,22 @@ export class Sessions {
     if (session === undefined) return;
     if (hasEnded(reservation.state)) this.#open.delete(reservation.id);
     else if (session.token === before?.reservation.token) session.token = reservation.token;
+    this.#tell(session, reservation, before?.reservation);
+  }
+
+  /** What it has to do for the queue; said again with each answer, by the state. */
+  #tell(session: Session, after: Reservation, before: Reservation | undefined): void {
+    const { reason, cpus } = after;
+    const waited = before !== undefined && isRequeued(before);
+    if (isRequeued(after) && !waited) session.send({ kind: 'requeue', reason });
+    if (waited && after.state === 'PENDING')
+      session.send({ kind: 'start', cpus: formatCpuset(cpusetOf(cpus)), reason });
   }
 }
 
 function requireHeld(reservation: Reservation): void {
-  if (reservation.state === 'QUEUED' || hasEnded(reservation.state)) throw wrongState(reservation, 'attach');
+  const waits = reservation.state === 'QUEUED' && !isRequeued(reservation);
+  if (waits || hasEnded(reservation.state)) throw wrongState(reservation, 'attach');
 }
 
 function superseded(id: string): CorecastError {

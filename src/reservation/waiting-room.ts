@@ -11,6 +11,7 @@ import type { Lifetimes } from './lifetimes.js';
 import type { Paused } from './paused.js';
 import { Pump } from './pump.js';
 import { type Waiter, WaitingQueue } from './queue.js';
+import { isRequeued } from './reservation.js';
 import { type AnswerName, acceptedAnswer, newRecord, type Reserved, sharedOf, titleOf } from './reserved.js';
 import type { RoomMaker } from './room.js';
 import { SearchTurns } from './search-turns.js';
@@ -20,15 +21,23 @@ const FORECAST_FRESH_MS = 5_000;
 /** Waiting requests are looked at this often even if nothing was given back: the host's load changes, too. */
 const PUMP_MS = 1_000;
 const PUMP = 'the pump';
+/** So long a process may take to end that was told to; its wrapper kills it well before. */
+const ENDING_MS = 30_000;
+const NO_FORECASTS: Forecasts = { atMs: Number.NEGATIVE_INFINITY, candidates: [] };
 
+/** A call that waits for its answer, or a channel that ran before and gave way: nobody called for it. */
 interface WaitingCall {
   readonly id: string;
   readonly request: ReserveCall;
   readonly sinceMs: number;
   readonly uid: number;
-  readonly name: AnswerName;
+  /** Absent for a channel that gave way. */
+  readonly name?: AnswerName;
+  /** Of a channel that gave way: since when, monotonic milliseconds. */
+  readonly requeuedMs?: number;
   forecasts: Forecasts;
-  decision: Decision;
+  /** Absent before the first look at a channel that gave way. */
+  decision?: Decision;
   /** Its QUEUED record is on the disk. */
   durable: boolean;
   resolve(reserved: Reserved): void;
@@ -47,6 +56,7 @@ export class WaitingRoom {
   readonly #deadlines: Deadlines;
   readonly #pump = new Pump(() => this.#reconsiderAll());
   readonly #searches = new SearchTurns();
+  readonly #hasHolder: (id: string) => boolean;
   #stopped = false;
 
   constructor(
@@ -56,7 +66,9 @@ export class WaitingRoom {
     lifetimes: Lifetimes,
     rooms: RoomMaker,
     paused: Paused,
+    hasHolder: (id: string) => boolean,
   ) {
+    this.#hasHolder = hasHolder;
     this.#deps = deps;
     this.#book = book;
     this.#admission = admission;
@@ -64,6 +76,7 @@ export class WaitingRoom {
     this.#rooms = rooms;
     this.#paused = paused;
     this.#deadlines = new Deadlines(deps.clock, deps.scheduler);
+    for (const record of book.ledger.live()) if (isRequeued(record.reservation)) this.#comeBack(record);
     book.onChange((after, before) => this.#changed(after, before));
   }
 
@@ -129,11 +142,17 @@ export class WaitingRoom {
       if (!this.#leave(waiting, new CorecastError('CANCELLED', 'the daemon stops; ask again'))) return;
       await this.#book.step(waiting.id, { step: 'expire' }, change);
     };
-    const all = [...this.#queue].map((waiting) => this.#book.lock(waiting.id, () => end(waiting)));
+    // Who gave way keeps its place over a restart.
+    const callers = [...this.#queue].filter(({ requeuedMs }) => requeuedMs === undefined);
+    const all = callers.map((waiting) => this.#book.lock(waiting.id, () => end(waiting)));
     await Promise.allSettled(all);
   }
 
-  async #enter(waiting: WaitingCall, peer: Peer, signal: AbortSignal): Promise<void> {
+  async #enter(
+    waiting: WaitingCall & { decision: Decision },
+    peer: Peer,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { id, request, decision } = waiting;
     this.#queue.add(waiting);
     const reason = `waits for room: ${decision.reasons.find(({ passed }) => !passed)?.text ?? 'it does not fit'}`;
@@ -199,11 +218,12 @@ export class WaitingRoom {
 
   async #reconsider(waiting: WaitingCall): Promise<void> {
     const { clock } = this.#deps;
+    if (!this.#mayCome(waiting)) return;
     if (clock.monotonicMs() - waiting.forecasts.atMs > FORECAST_FRESH_MS) {
       waiting.forecasts = await this.#admission.forecast(waiting.request);
     }
     await this.#book.lock(waiting.id, async () => {
-      if (!waiting.durable || !this.#queue.has(waiting)) return;
+      if (!waiting.durable || !this.#queue.has(waiting) || !this.#mayCome(waiting)) return;
       const { request, forecasts } = waiting;
       const place = { ahead: this.#ahead(waiting), queued: this.#queue.size - 1, uid: waiting.uid };
       const verdict = this.#admission.decide(request, forecasts, place);
@@ -225,23 +245,24 @@ export class WaitingRoom {
   ): Promise<void> {
     const { id, request, forecasts, name } = waiting;
     const { startTimeoutMs } = this.#book.require(id);
-    let decision = waiting.decision;
+    let decision: Decision | undefined;
     const written = await write((verdict) => {
-      decision = this.#admission.decision(request, forecasts, verdict, 'ACCEPTED', id);
+      const accepted = this.#admission.decision(request, forecasts, verdict, 'ACCEPTED', id);
+      decision = accepted;
       const deadlineMs = this.#deps.clock.nowMs() + startTimeoutMs;
       const shared = sharedOf(verdict);
       return this.#book.part(
         id,
-        { step: 'admit', cpus: verdict.cpus, deadlineMs, decisionId: decision.id },
+        { step: 'admit', cpus: verdict.cpus, deadlineMs, decisionId: accepted.id },
         {
           reason: 'reserved after waiting; waiting for its start',
           event: 'reserved',
           ...(shared === undefined ? {} : { set: { shared } }),
-          answer: (after) => acceptedAnswer(name, after, decision),
+          ...(name === undefined ? {} : { answer: (after) => acceptedAnswer(name, after, accepted) }),
         },
       );
     });
-    if (written === undefined) return;
+    if (written === undefined || decision === undefined) return;
     this.#queue.remove(waiting);
     this.#deadlines.clear(id);
     await this.#admission.keep(decision);
@@ -265,7 +286,7 @@ export class WaitingRoom {
   }
 
   #tooLate(waiting: WaitingCall): void {
-    const decision: Decision = { ...waiting.decision, outcome: 'REFUSED' };
+    const decision: Decision = { ...waiting.decision!, outcome: 'REFUSED' };
     void this.#admission.keep(decision);
     this.#giveUp(waiting, 'expire', refusal(decision, `no room within ${waiting.request.waitMs} ms`));
   }
@@ -279,11 +300,40 @@ export class WaitingRoom {
     return true;
   }
 
+  /** It gave way: in the queue by its age, as if it had waited since it was first reserved. */
+  #comeBack({ reservation, request, startTimeoutMs }: LedgerRecord): void {
+    if (request === undefined) return;
+    const { id, name, uid, createdMs, ladderRungs } = reservation;
+    const { clock } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    this.#queue.add({
+      ...{ id, uid, forecasts: NO_FORECASTS, durable: true, requeuedMs: nowMs },
+      request: { ...request, name, ladderRungs, startTimeoutMs, waitMs: 0, idempotencyKey: '' },
+      sinceMs: nowMs - Math.max(0, clock.nowMs() - createdMs),
+      resolve: () => {},
+      reject: () => {},
+    });
+  }
+
+  /** Who gave way comes again when its old process has ended, and while somebody is there to start another. */
+  #mayCome({ id, requeuedMs }: WaitingCall): boolean {
+    if (requeuedMs === undefined) return true;
+    if (this.#book.require(id).reservation.process === undefined) return this.#hasHolder(id);
+    if (this.#deps.clock.monotonicMs() - requeuedMs > ENDING_MS) this.#lifetimes.overdue(id);
+    return false;
+  }
+
   #changed(after: LedgerRecord, before: LedgerRecord | undefined): void {
-    if (after.reservation.state === 'RELEASED' && before?.reservation.state === 'QUEUED') {
-      const waiting = [...this.#queue].find(({ id }) => id === after.reservation.id);
-      if (waiting !== undefined)
+    const { id, state, process } = after.reservation;
+    if (before?.reservation.state === 'QUEUED' && state !== 'QUEUED') {
+      const waiting = [...this.#queue].find((one) => one.id === id);
+      // Callers who are admitted or expire are told by whoever does it.
+      const leaves = state === 'RELEASED' || (waiting?.requeuedMs !== undefined && state !== 'PENDING');
+      if (waiting !== undefined && leaves)
         this.#leave(waiting, new CorecastError('CANCELLED', after.reservation.reason));
+    } else if (isRequeued(after.reservation)) {
+      if (before !== undefined && !isRequeued(before.reservation)) this.#comeBack(after);
+      if (process === undefined) this.pump();
     }
     // As much elsewhere, too, may be just what an exclusive request waits for.
     if (before !== undefined && after.reservation.cpus !== before.reservation.cpus) this.pump();

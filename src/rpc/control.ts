@@ -48,6 +48,10 @@ export type { Progress };
 export type Directive =
   | { readonly kind: 'set_rung'; readonly rung: number; readonly reason: string }
   | { readonly kind: 'cpus'; readonly cpus: string; readonly reason: string }
+  /** End FFmpeg and wait: the reservation is QUEUED. */
+  | { readonly kind: 'requeue'; readonly reason: string }
+  /** Start FFmpeg anew: the reservation is PENDING with these CPUs. */
+  | { readonly kind: 'start'; readonly cpus: string; readonly reason: string }
   | { readonly kind: 'stop'; readonly reason: string };
 
 /** The daemon's end of one Session stream. */
@@ -63,6 +67,8 @@ export interface SessionHandle {
     gapMs?: number;
     /** A rung that the encoder does not start at. */
     failedRung?: number;
+    /** The holder can end FFmpeg and start it anew later. */
+    requeues?: boolean;
   }): Promise<{ leaseDeadlineMs: number; reservation: Reservation }>;
   /** The stream ended, politely or not. */
   closed(): void;
@@ -104,7 +110,7 @@ export interface RecentUse {
 
 export interface ReservationEvent {
   readonly reservation: Reservation;
-  /** "reserved", "queued", "attached", "adopted", "repaired", "squeezed", "grown", "shrunk", "moved", "paused", "resumed", "degraded", "restored", "gap", "orphaned", "released", "expired". */
+  /** "reserved", "queued", "attached", "adopted", "repaired", "squeezed", "grown", "shrunk", "moved", "paused", "requeued", "resumed", "degraded", "restored", "gap", "orphaned", "released", "expired". */
   readonly event: string;
   readonly reason: string;
 }

@@ -162,6 +162,10 @@ export function toDirective(directive: control.Directive): Directive {
       return { setRung: directive.rung, reason: directive.reason };
     case 'cpus':
       return { cpus: directive.cpus, reason: directive.reason };
+    case 'requeue':
+      return { requeue: true, reason: directive.reason };
+    case 'start':
+      return { start: directive.cpus, reason: directive.reason };
     case 'stop':
       return { stop: true, reason: directive.reason };
   }

@@ -91,6 +91,7 @@ export function sessionRequest(message: SessionRequest__Output) {
     ...lease(violations, message),
     rung: violations.integer('rung', message.rung, 0, MAX_RUNGS),
     restarting: message.restarting,
+    requeues: message.requeues,
     ...(message.gapMs === 0 ? {} : { gapMs: violations.integer('gap_ms', message.gapMs, 1, MAX_WAIT_MS) }),
     ...(message.failedRung === 0
       ? {}

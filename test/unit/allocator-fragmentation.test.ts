@@ -55,7 +55,6 @@ function churn(seed: number, options: { looks?: number; migrations?: number }): 
         channelClass: 'live',
         priority: 50,
         createdMs: n,
-        pausable: false,
       });
     } else if (sharesMilli.reduce((a, b) => a + b) <= index.freeMilli) {
       outcome.fragmented++;

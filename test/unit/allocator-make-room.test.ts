@@ -23,9 +23,13 @@ function tenant(id: string, cpus: Readonly<Record<number, number>>, more: Partia
     channelClass: 'vod',
     priority: 50,
     createdMs: 0,
-    pausable: true,
+    yields: 'pause' as const,
     ...more,
   };
+}
+
+function stubborn({ yields: _, ...tenant }: Tenant): Tenant {
+  return tenant;
 }
 
 function indexWith(topology: Topology, tenants: readonly Tenant[]): OccupancyIndex {
@@ -86,7 +90,7 @@ describe('preemption', () => {
     {
       description: 'who cannot be stopped is left alone where nothing else would do',
       tenants: [
-        tenant('a', { 0: 1000, 1: 1000 }, { pausable: false, priority: 1 }),
+        stubborn(tenant('a', { 0: 1000, 1: 1000 }, { priority: 1 })),
         tenant('b', { 2: 1000, 3: 1000 }),
       ],
       shares: [1000, 1000],
@@ -165,7 +169,7 @@ function settle(topology: Topology, shares: readonly (readonly [number[], number
       channelClass: 'vod',
       priority,
       createdMs,
-      pausable,
+      ...(pausable ? { yields: 'pause' as const } : {}),
     });
     index.reserve(found.cpus, false);
   }
@@ -192,7 +196,7 @@ describe('against every set of victims there is', () => {
     fc.assert(
       fc.property(scene, ({ topology, shares, wanted }) => {
         const { index, tenants: all } = settle(topology, shares);
-        const tenants = all.map((one) => ({ ...one, pausable: true }));
+        const tenants = all.map((one) => ({ ...one, yields: 'pause' as const }));
         const request = wants(index, wanted);
         if (request.ask([]).fits) return;
         const fits = (away: readonly Tenant[]) => without(index, away, () => request.ask(away).fits);
@@ -231,7 +235,7 @@ describe('against every set of victims there is', () => {
           for (const [cpu, milli] of after.milli) expect(milli, `CPU ${cpu}`).toBeLessThanOrEqual(1000);
           expect(wants(after, wanted).ask([]).fits).toBe(true);
           for (const { tenant: one, way, cpus } of given) {
-            if (way === 'pause') expect(one.pausable).toBe(true);
+            if (way === 'pause') expect(one.yields).toBe('pause');
             if (way === 'move') expect(total(cpus)).toBe(total(one.cpus));
           }
         }

@@ -20,6 +20,8 @@ const STEPS: readonly LeaseStep[] = [
   { step: 'resume', token: 13 },
   { step: 'restart', deadlineMs: 700 },
   { step: 'pause' },
+  { step: 'requeue' },
+  { step: 'gone' },
   { step: 'continue', cpus: [{ cpu: 3, shareMilli: 300 }] },
   { step: 'assign', cpus: [{ cpu: 2, shareMilli: 1000 }] },
   { step: 'rung', rung: 1 },
@@ -27,7 +29,9 @@ const STEPS: readonly LeaseStep[] = [
   { step: 'expire' },
 ];
 
-function inState(state: ReservationState): Reservation {
+function inState(state: ReservationState, step?: LeaseStep): Reservation {
+  if (state === 'QUEUED' && (step?.step === 'pause' || step?.step === 'gone'))
+    return transition(inState('ACTIVE'), { step: 'requeue' }, 1, 'for a test');
   const holds = state === 'PENDING' || state === 'ACTIVE' || state === 'ORPHANED';
   return {
     id: 'r1',
@@ -39,6 +43,7 @@ function inState(state: ReservationState): Reservation {
     exclusive: false,
     cpus: holds ? [{ cpu: 0, shareMilli: 300 }] : [],
     ...(['ACTIVE', 'PAUSED', 'ORPHANED'].includes(state) ? { process: { pid: 5, startTicks: 50 } } : {}),
+    ...(state === 'PAUSED' ? { pausedFrom: [{ cpu: 0, shareMilli: 300 }] } : {}),
     createdMs: 1,
     changedMs: 1,
     deadlineMs: 5,
@@ -62,12 +67,12 @@ describe('the lease state machine', () => {
       for (const step of STEPS) {
         const to = TRANSITIONS[state][step.step];
         if (to !== undefined) {
-          const after = transition(inState(state), step, 42, 'because');
+          const after = transition(inState(state, step), step, 42, 'because');
           expect(after).toMatchObject({ state: to, changedMs: 42, reason: 'because' });
           continue;
         }
         try {
-          transition(inState(state), step, 42, 'because');
+          transition(inState(state, step), step, 42, 'because');
           expect.unreachable(`${step.step} in ${state}`);
         } catch (error) {
           expect(isCorecastError(error, 'WRONG_STATE')).toBe(true);
@@ -82,12 +87,45 @@ describe('the lease state machine', () => {
     for (const state of RESERVATION_STATES) {
       for (const step of STEPS) {
         if (TRANSITIONS[state][step.step] === undefined) continue;
-        const after = transition(inState(state), step, 42, 'because');
+        const after = transition(inState(state, step), step, 42, 'because');
         expect(after.cpus.length > 0).toBe(['PENDING', 'ACTIVE', 'ORPHANED'].includes(after.state));
-        expect(after.process !== undefined).toBe(['ACTIVE', 'PAUSED', 'ORPHANED'].includes(after.state));
-        expect(after.pausedFrom !== undefined).toBe(after.state === 'PAUSED');
+        const ends = step.step === 'requeue';
+        expect(after.process !== undefined).toBe(
+          ends || ['ACTIVE', 'PAUSED', 'ORPHANED'].includes(after.state),
+        );
+        expect(after.pausedFrom !== undefined).toBe(['PAUSED', 'QUEUED'].includes(after.state));
       }
     }
+  });
+
+  it('lets a channel that gave way wait without CPUs, and without its process once that has ended', () => {
+    const active = inState('ACTIVE');
+    const queued = transition(active, { step: 'requeue' }, 42, 'makes room');
+    expect(queued).toMatchObject({
+      state: 'QUEUED',
+      cpus: [],
+      token: 11,
+      process: { pid: 5 },
+      deadlineMs: 0,
+    });
+    expect(queued.pausedFrom).toEqual(active.cpus);
+    const gone = transition(queued, { step: 'gone' }, 43, 'makes room');
+    expect(gone).toMatchObject({ state: 'QUEUED', pausedFrom: active.cpus });
+    expect(gone).not.toHaveProperty('process');
+    const admitted = transition(gone, STEPS[0]!, 44, 'room');
+    expect(admitted).toMatchObject({ state: 'PENDING', cpus: [{ cpu: 1 }], token: 11 });
+    expect(admitted).not.toHaveProperty('pausedFrom');
+    const paused = transition(queued, { step: 'pause' }, 43, 'its holder is gone');
+    expect(paused).toMatchObject({ state: 'PAUSED', pausedFrom: active.cpus, process: { pid: 5 } });
+    expect(() => transition(queued, STEPS[0]!, 43, '')).toThrow(/its process has not ended/);
+    expect(() => transition(gone, { step: 'pause' }, 44, '')).toThrow(/has no process/);
+  });
+
+  it('keeps a PAUSED channel paused when its holder attaches a process', () => {
+    const paused = { ...inState('PAUSED'), pausedFrom: [{ cpu: 0, shareMilli: 300 }] };
+    const after = transition(paused, STEPS[1]!, 42, 'for a test');
+    expect(after).toMatchObject({ state: 'PAUSED', cpus: [], token: 12, process: { pid: 7 } });
+    expect(after.pausedFrom).toEqual(paused.pausedFrom);
   });
 
   it('gives each new holder a token above the old one', () => {

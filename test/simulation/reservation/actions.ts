@@ -2,6 +2,7 @@ import { isCorecastError, messageOf } from '../../../src/lib/errors.js';
 import type { WriteFault } from './disk.js';
 import type { Holder } from './holders.js';
 import type { Scenario } from './scenario.js';
+import { startOf } from './start-of.js';
 
 type Action = (scenario: Scenario) => void;
 
@@ -55,7 +56,7 @@ function arrive(scenario: Scenario): void {
     cpuCount: chance.of([0, 0, 1, 2])!,
     exclusive: chance.hits(0.2),
     waitMs: chance.of([0, 0, 4_000])!,
-    vod: chance.hits(0.15),
+    vod: chance.hits(0.25),
   });
 }
 
@@ -248,12 +249,8 @@ function staleToken({ chance }: Scenario, { tokens }: Holder): number {
   return chance.of([...tokens.slice(0, -1), tokens.at(-1)! - 1])!;
 }
 
-/** The wrapper sets its own affinity first, then starts FFmpeg, which inherits it. */
+/** The one that it has, or a new one. */
 function running(scenario: Scenario, holder: Holder): Holder['process'] {
   if (holder.process?.alive === true && scenario.chance.hits(0.8)) return holder.process;
-  const mask = scenario.serving?.reservations.get(holder.id!)?.cpus.map(({ cpu }) => cpu) ?? [];
-  const { online } = scenario.machine;
-  const own = mask.filter((cpu) => online.includes(cpu));
-  holder.process = scenario.kernel.spawn(holder.peer.uid, own.length > 0 ? own : online);
-  return holder.process;
+  return startOf(scenario, holder);
 }

@@ -35,6 +35,8 @@ export interface Boundaries {
 export interface Host {
   /** How long an ORPHANED process keeps its CPUs; 0: until it ends. */
   readonly graceMs: number;
+  /** How VOD gives way. */
+  readonly vod: 'pause' | 'requeue';
   /** An empty directory that nothing is written to: the ledger looks there for what LevelDB leaves beside its tables. */
   readonly directory: string;
   readonly timeline: Timeline;
@@ -94,7 +96,7 @@ export async function start(host: Host, life: Life, onOpen: (ledger: Ledger) => 
     host: () => ({ window: [], now: undefined, memory: undefined }),
     limits: () => CONFIG.limits,
     leases: () => leases,
-    preemption: () => CONFIG.preemption,
+    preemption: () => ({ ...CONFIG.preemption, vod: host.vod }),
     smtCoreMilli: () => CONFIG.cpus.smt_core_milli,
     closedReason: () => '',
     history: { putDecision: async () => {}, decision: async () => undefined },

@@ -1,5 +1,5 @@
 import type { Reservation } from '../../../src/reservation/reservation.js';
-import type { Peer, ReserveCall, SessionHandle } from '../../../src/rpc/control.js';
+import type { Directive, Peer, ReserveCall, SessionHandle } from '../../../src/rpc/control.js';
 import type { Serving } from './daemon.js';
 import type { SimulatedProcess } from './kernel.js';
 import type { Life } from './life.js';
@@ -33,6 +33,8 @@ export class Holder {
   session: { readonly life: Life; readonly handle: SessionHandle } | undefined;
   /** Its connection, while it waits for the answer to Reserve. */
   readonly line = new Line();
+  /** What its sessions hear from the daemon. */
+  onDirective: (directive: Directive) => void = () => {};
   /** It does nothing any more, and says nothing. */
   gone = false;
   readonly calls: Call[] = [];
@@ -82,10 +84,17 @@ export class Holder {
       process === undefined ? {} : { process: { pid: process.pid, startTicks: process.startTicks } };
     return this.#call('Session', '', token, async ({ life, reservations }) => {
       if (this.session?.life !== life) {
-        const handle = reservations.openSession(id!, token, this.peer, () => {});
+        const handle = reservations.openSession(id!, token, this.peer, (directive) =>
+          this.onDirective(directive),
+        );
         this.session = { life, handle };
       }
-      const { reservation } = await this.session.handle.heartbeat({ rung: 0, restarting, ...sent });
+      const { reservation } = await this.session.handle.heartbeat({
+        rung: 0,
+        restarting,
+        requeues: true,
+        ...sent,
+      });
       return reservation;
     });
   }

@@ -1,4 +1,5 @@
 import { messageOf } from '../../../src/lib/errors.js';
+import type { Directive } from '../../../src/rpc/control.js';
 import { Chance } from './chance.js';
 import { type Boundaries, type Host, type Serving, start } from './daemon.js';
 import { SimulatedDisk } from './disk.js';
@@ -6,6 +7,7 @@ import { type Call, Holder, requestOf } from './holders.js';
 import { SimulatedKernel } from './kernel.js';
 import { Killed, Life } from './life.js';
 import { Machine } from './machine.js';
+import { startOf } from './start-of.js';
 import { Timeline } from './timeline.js';
 import { Witness } from './witness.js';
 
@@ -45,7 +47,8 @@ export class Scenario {
     this.kernel = new SimulatedKernel(this.chance, this.timeline, this.machine);
     const { timeline, disk, kernel, machine } = this;
     const graceMs = this.chance.of([0, 8_000])!;
-    this.#host = { directory, graceMs, timeline, disk, kernel, machine, boundaries };
+    const vod = this.chance.of(['pause', 'requeue'] as const)!;
+    this.#host = { directory, graceMs, vod, timeline, disk, kernel, machine, boundaries };
     this.witness = new Witness(this.#host);
     this.#say = say;
     this.tracing = say !== undefined;
@@ -72,6 +75,7 @@ export class Scenario {
   arrive(request: Parameters<typeof requestOf>[1]): void {
     const name = `holder${this.holders.length + 1}`;
     const holder = new Holder(name, this.chance.hits(0.8) ? 1_000 : 1_001, requestOf(name, request));
+    holder.onDirective = (directive) => this.#told(holder, directive);
     this.holders.push(holder);
     this.send(holder.reserve());
   }
@@ -85,6 +89,27 @@ export class Scenario {
       const delayMs = this.chance.hits(0.06) ? this.chance.between(200, 9_000) : this.chance.between(0, 5);
       this.timeline.after(delayMs, () => this.#deliver(call));
     }
+  }
+
+  /** A wrapper that is told to give way ends its process, sooner or later or not at all; told of room, it starts another. */
+  #told(holder: Holder, { kind }: Directive): void {
+    if (kind !== 'requeue' && kind !== 'start') return;
+    this.say(`${holder.name} is told: ${kind}`);
+    const { process } = holder;
+    if (this.chance.hits(0.1)) return;
+    this.timeline.after(this.chance.between(0, kind === 'start' ? 50 : 4_000), () => {
+      if (holder.gone) return;
+      if (this.chance.hits(0.2)) return this.#dies(holder);
+      const next = kind === 'start' ? startOf(this, holder) : undefined;
+      if (next !== undefined) this.send(holder.attach(next, holder.token));
+      if (kind === 'requeue' && process?.alive === true) this.kernel.exit(process);
+    });
+  }
+
+  #dies(holder: Holder): void {
+    this.say(`${holder.name} dies`);
+    holder.gone = true;
+    if (this.chance.hits(0.5)) holder.closeSession();
   }
 
   /** Stops as SIGTERM stops it. A kill may come in between. */

@@ -109,7 +109,8 @@ export class Witness {
   /** The daemon answers: from here on nobody may take it back. `stale`: a newer token was acknowledged before. */
   answered(call: Call, reservation: Reservation, stale: boolean): void {
     const { id, token } = reservation;
-    if (call.what === 'Attach' && call.deliveries === 1) this.#confined(reservation);
+    if (call.what === 'Attach' && call.deliveries === 1 && reservation.state !== 'PAUSED')
+      this.#confined(reservation);
     if (call.key !== '') {
       const text = JSON.stringify(reservation);
       if (call.first !== undefined && call.first !== text && !this.#answersLost) {
@@ -194,8 +195,9 @@ export class Witness {
       const attached = now.process?.pid === process.pid && now.process.startTicks === process.startTicks;
       // Stopped: wherever its mask lies, it runs nowhere.
       if (attached && now.state === 'PAUSED') continue;
-      if (attached) this.#confined(now);
-      for (const mask of attached ? [] : process.threads.values()) {
+      const confined = attached && holdsCpus(now.state);
+      if (confined) this.#confined(now);
+      for (const mask of confined ? [] : process.threads.values()) {
         if (schedulable.every((cpu) => mask.includes(cpu))) continue;
         this.#violated(
           `process ${process.pid} is not of ${id} any more (${now.state}), yet confined to CPUs ${mask}`,
@@ -251,7 +253,12 @@ export class Witness {
     if (cpus.length > 0 !== holdsCpus(state))
       this.#violated(`reservation ${id} is ${state} with ${cpus.length} CPUs`);
     const running = state === 'ACTIVE' || state === 'ORPHANED' || state === 'PAUSED';
-    if ((process !== undefined) !== running)
+    // In QUEUED it has one until that has ended.
+    if (
+      state === 'QUEUED'
+        ? process !== undefined && after.pausedFrom === undefined
+        : (process !== undefined) !== running
+    )
       this.#violated(`reservation ${id} is ${state}, its process is ${process?.pid}`);
     const { housekeeping } = this.#host.machine.topology;
     if (cpus.some(({ cpu }) => housekeeping.includes(cpu)))
