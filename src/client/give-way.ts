@@ -3,7 +3,7 @@ import { setPriority } from 'node:os';
 import { type Cpuset, cpuset } from '../lib/cpuset.js';
 import { hostAddon } from '../lib/native.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
-import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
+import { type FfmpegCommand, lastOption, parseFfmpegCommand } from './ffmpeg-args.js';
 
 /*
  * VOD that gives way to live where the operator's policy is to requeue it (preemption.vod): its FFmpeg ends, its
@@ -19,7 +19,8 @@ const KEEP_MS = 60_000;
 
 /** Whether a second FFmpeg could do the same work: every input can be read again, every output written again. */
 export function canStartAnew({ inputs, outputs }: FfmpegCommand): boolean {
-  return [...inputs, ...outputs].every(({ url }) => !ONCE.test(url));
+  const written = outputs.filter(({ options }) => lastOption(options, 'f')?.value !== 'null');
+  return [...inputs, ...written].every(({ url }) => !ONCE.test(url));
 }
 
 /** The command for a start from the beginning: what the FFmpeg before it left is its own and may be overwritten. */
