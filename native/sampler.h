@@ -26,6 +26,8 @@ namespace corecast {
 // - schedstat, the cheaper file, first: nanoseconds run and waited, and how often it was switched in. A thread
 //   that has not run has not changed.
 // - stat, for the CPU the thread was last on, only once it has run for kCpuRereadNs since that was read.
+// - io, whose bytes the kernel sums over all threads, every kIoEvery calls, processes in turn; the first two at once,
+//   for a first rate.
 // - the task directory only when the number of threads in the process' stat is not the number of threads that
 //   could still be read. A thread that took the place of one that ended is found too, because reading the
 //   ended one fails.
@@ -35,7 +37,7 @@ namespace corecast {
 class Sampler {
  public:
   // Column counts of the rows; src/lib/native.ts names the columns.
-  static constexpr size_t kProcessColumns = 13;
+  static constexpr size_t kProcessColumns = 15;
   static constexpr size_t kThreadColumns = 8;
   static constexpr size_t kCpuColumns = 7;
 
@@ -76,6 +78,10 @@ class Sampler {
     uint64_t startTicks = 0;
     UniqueFd stat;
     UniqueFd taskDir;
+    UniqueFd io;
+    // Calls since it was added, and its turn among the processes.
+    uint32_t calls = 0;
+    uint32_t turn = 0;
     std::vector<Thread> threads;
     std::array<double, kProcessColumns> row = {};
     bool alive = true;
@@ -84,6 +90,7 @@ class Sampler {
   };
 
   void ReadProcess(Process* process);
+  void ReadIo(Process* process);
   void ReadThreadsInTurn(size_t maxThreads);
   void ReadThreads(pid_t pid, Process* process);
   void FindNewThreads(Process* process);
@@ -99,6 +106,7 @@ class Sampler {
   CpuTimes cpuTimes_;
   FdBudget fdBudget_;
   std::map<pid_t, Process> processes_;
+  uint32_t turns_ = 0;
   // The process whose threads were the last to be read in turn.
   pid_t lastInTurn_ = 0;
   std::vector<pid_t> tids_;

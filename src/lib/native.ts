@@ -104,6 +104,8 @@ export const PROCESS_COLUMNS = [
   'switches', // schedstat: how often a thread was switched in
   'widestMask', // CPUs in the widest affinity mask of its threads; -1 where the kernel was not asked
   'threadsRead', // 1 when its threads were read in this call, and so have rows
+  'readBytes', // passed to read(2) and its kin (rchar of /proc/PID/io); NaN where that could not be read
+  'ioRead', // 1 when that was read in this call, processes in turn; 2 when the kernel refused it; else 0
 ] as const;
 /** Columns of one thread row. */
 export const THREAD_COLUMNS = [

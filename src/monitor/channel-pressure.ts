@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { parsePressure } from './pressure.js';
 import { ProcFile } from './proc-file.js';
 import type { Pressure } from './sample.js';
@@ -9,6 +8,7 @@ const PRESSURE_EVERY = 5;
 const CGROUP_EVERY = 60;
 
 interface Tracked {
+  readonly file: ProcFile;
   /** Its cgroup, "/a/b"; undefined where it has none of version 2, or is in the root, which has no pressure of its own. */
   cgroup: string | undefined;
   /** Ticks since it was tracked, and its turn among the processes. */
@@ -42,11 +42,13 @@ export class ChannelPressureCollector {
   }
 
   track(pid: number): void {
-    this.#tracked.set(pid, { cgroup: undefined, age: 0, turn: this.#turns++ });
+    this.#close(pid);
+    const file = new ProcFile(`${this.#procRoot}/${pid}/cgroup`);
+    this.#tracked.set(pid, { file, cgroup: undefined, age: 0, turn: this.#turns++ });
   }
 
   untrack(pid: number): void {
-    this.#tracked.delete(pid);
+    this.#close(pid);
     this.#forget();
   }
 
@@ -54,7 +56,7 @@ export class ChannelPressureCollector {
     this.#ticks++;
     const found = new Map<number, Pressure>();
     for (const [pid, tracked] of this.#tracked) {
-      if (tracked.age === 0 || (tracked.age + tracked.turn) % CGROUP_EVERY === 0) this.#lookUp(pid, tracked);
+      if (tracked.age === 0 || (tracked.age + tracked.turn) % CGROUP_EVERY === 0) this.#lookUp(tracked);
       const due = tracked.age === 0 || (tracked.age + tracked.turn) % PRESSURE_EVERY === 0;
       tracked.age++;
       const cgroup = tracked.cgroup === undefined ? undefined : this.#cgroups.get(tracked.cgroup);
@@ -66,12 +68,17 @@ export class ChannelPressureCollector {
   }
 
   close(): void {
-    this.#tracked.clear();
+    for (const pid of [...this.#tracked.keys()]) this.#close(pid);
     this.#forget();
   }
 
-  #lookUp(pid: number, tracked: Tracked): void {
-    const path = cgroupOf(readIfThere(`${this.#procRoot}/${pid}/cgroup`));
+  #close(pid: number): void {
+    this.#tracked.get(pid)?.file.close();
+    this.#tracked.delete(pid);
+  }
+
+  #lookUp(tracked: Tracked): void {
+    const path = cgroupOf(readIfThere(tracked.file));
     if (path === tracked.cgroup) return;
     tracked.cgroup = path;
     if (path !== undefined && !this.#cgroups.has(path)) {
@@ -113,9 +120,9 @@ export function cgroupOf(text: string): string | undefined {
   return path === '/' || path === undefined || path.includes('/../') ? undefined : path;
 }
 
-function readIfThere(path: string): string {
+function readIfThere(file: ProcFile): string {
   try {
-    return readFileSync(path, 'latin1');
+    return file.read();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return '';

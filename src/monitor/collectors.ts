@@ -13,7 +13,7 @@ import { NetworkCollector, NO_NETWORK } from './network.js';
 import { NO_PAGING, PagingCollector } from './paging.js';
 import { NO_PRESSURE, PressureCollector } from './pressure.js';
 import { ProcessCollector, type ProcessFacts } from './processes.js';
-import type { Pressure, ProcessSample, ThreadSample } from './sample.js';
+import type { HeldInputs, Pressure, ProcessSample, ThreadSample } from './sample.js';
 
 export interface CollectorsOptions {
   readonly sampler: ProcSampler;
@@ -51,7 +51,7 @@ export class Collectors {
     const frequency = new FrequencyCollector(sysRoot);
     const gpu = options.gpu && new GpuCollector(options.gpu, log);
     const cpu = new CpuCollector();
-    this.#ingress = new IngressCollector(procRoot, log, options.tcp);
+    this.#ingress = new IngressCollector(procRoot, log, options.monotonicMs, options.tcp);
     this.#pressures = new ChannelPressureCollector(procRoot, sysRoot);
     this.#files = [load, memory, paging, disk, network, pressure, frequency, this.#ingress, this.#pressures];
     if (gpu !== undefined) this.#files.push(gpu);
@@ -76,7 +76,7 @@ export class Collectors {
       pressure: collector('pressure', NO_PRESSURE, () => pressure.collect()),
       frequency: collector('frequency', NO_FREQUENCIES, () => frequency.collect(this.#cpus.keys())),
       gpu: collector('gpu', NO_GPUS, () => gpu?.collect() ?? NO_GPUS),
-      ingress: collector('ingress', NO_INGRESS, (elapsedS) => this.#ingress.collect(elapsedS)),
+      ingress: collector('ingress', NO_INGRESS, (elapsedS) => this.#ingress.collect(this.#rows, elapsedS)),
       channelPressure: collector('channel_pressure', NO_PRESSURES, () => this.#pressures.collect()),
       processes: new Collector(
         'processes',
@@ -98,6 +98,10 @@ export class Collectors {
   untrack(pid: number): void {
     this.#ingress.untrack(pid);
     this.#pressures.untrack(pid);
+  }
+
+  told(pid: number, inputs: HeldInputs): void {
+    this.#ingress.told(pid, inputs);
   }
 
   threads(pid: number): ThreadSample[] {

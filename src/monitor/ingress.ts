@@ -1,16 +1,22 @@
 import type { Log } from '../lib/log.js';
-import type { TcpReader } from '../lib/native.js';
-import { numberIn, ProcFile, unreadable } from './proc-file.js';
-import type { SocketQueues } from './sample.js';
+import { PROCESS_COLUMNS, type ProcSample, type TcpReader } from '../lib/native.js';
+import type { HeldInputs, SocketQueues } from './sample.js';
 import { DATAGRAM_CHARGE_BYTES, type SocketRow, SocketTable, socketsOf } from './socket-tables.js';
 import { TcpRates } from './tcp-rates.js';
 
-/**
- * Ticks between two reads of a process' counter: FFmpeg reads in bursts, and 100 processes each tick would be a tenth of
- * what the whole monitor may cost. Ticks between two looks at its sockets. Processes take turns.
- */
-const BYTES_EVERY = 5;
+const WIDTH = PROCESS_COLUMNS.length;
+const column = (name: (typeof PROCESS_COLUMNS)[number]) => PROCESS_COLUMNS.indexOf(name);
+const PID = column('pid');
+const READ_BYTES = column('readBytes');
+const IO_READ = column('ioRead');
+/** Values of ioRead. */
+const READ_NOW = 1;
+const REFUSED = 2;
+
+/** Ticks between two looks at the sockets of a process. Processes take turns. */
 const SOCKETS_EVERY = 60;
+/** By this tick a wrapper has told what its process has open. */
+const TOLD_BY = 5;
 /** What a process with a UDP socket reads elsewhere says something of its ingress only above this. */
 const LEAST_BPS = 16_000;
 
@@ -30,12 +36,15 @@ export const NO_SOCKETS: SocketQueues = { datagrams: 0, dropped: 0, bytes: 0 };
 export const NO_INGRESS: Ingress = { byPid: new Map(), queueDatagrams: 0 };
 
 interface Tracked {
-  readonly io: ProcFile;
-  /** Bytes read; undefined until known. */
-  before: number | undefined;
-  /** Seconds since that was read. */
-  sinceS: number;
+  /** Bytes read, and when, milliseconds; NaN until known. */
+  bytes: number;
+  bytesAtMs: number;
   bps: number;
+  /** What its holder said last, and whether that is news. */
+  told: HeldInputs | undefined;
+  toldAnew: boolean;
+  /** The kernel does not show us its sockets: its holder is believed. */
+  refused: boolean;
   sockets: ReadonlySet<number>;
   /** Its UDP sockets. */
   udp: readonly number[];
@@ -54,17 +63,21 @@ interface Tracked {
  * 106 bytes): what TCP sockets received is asked of the kernel by sock_diag(7). Of UDP it counts no bytes, so that the rate of
  * a process that reads UDP is not known (NaN) rather than a number near zero; its queues and drops are.
  *
- * /proc/PID/io and /proc/PID/fd of another user's process need CAP_SYS_PTRACE; without it: NaN, said once.
+ * /proc/PID/io and /proc/PID/fd of another user's process need CAP_SYS_PTRACE. Without it the wrapper, which runs as that
+ * user, says what its FFmpeg has read and which sockets it has (SessionRequest.inputs); what they receive is asked of the
+ * kernel all the same. In light mode there is no wrapper: NaN, said once.
  */
 export class IngressCollector {
   readonly #procRoot: string;
   readonly #log: Log;
+  readonly #monotonicMs: () => number;
   readonly #tracked = new Map<number, Tracked>();
   readonly #udp: readonly SocketTable[];
   readonly #tcp: readonly SocketTable[];
   readonly #tcpRates: TcpRates | undefined;
   readonly #drops = new Map<number, number>();
-  #saidDenied = false;
+  readonly #byPid = new Map<number, ProcessIngress>();
+  #saidRefused = false;
   #turns = 0;
   /** Ticks since the socket tables were read; they can be long on a host with many connections. */
   #tablesAge = 0;
@@ -72,21 +85,23 @@ export class IngressCollector {
   droppedDatagrams = 0;
 
   /** `tcp`: undefined where the kernel has no sock_diag. */
-  constructor(procRoot: string, log: Log, tcp?: TcpReader) {
+  constructor(procRoot: string, log: Log, monotonicMs: () => number, tcp?: TcpReader) {
     this.#procRoot = procRoot;
     this.#log = log;
+    this.#monotonicMs = monotonicMs;
     this.#udp = [new SocketTable(procRoot, 'udp'), new SocketTable(procRoot, 'udp6')];
     this.#tcp = [new SocketTable(procRoot, 'tcp'), new SocketTable(procRoot, 'tcp6')];
     this.#tcpRates = tcp && new TcpRates(tcp);
   }
 
   track(pid: number): void {
-    this.untrack(pid);
     this.#tracked.set(pid, {
-      io: new ProcFile(`${this.#procRoot}/${pid}/io`),
-      before: undefined,
-      sinceS: 0,
+      bytes: Number.NaN,
+      bytesAtMs: Number.NEGATIVE_INFINITY,
       bps: Number.NaN,
+      told: undefined,
+      toldAnew: false,
+      refused: false,
       sockets: new Set(),
       udp: [],
       unmeasured: false,
@@ -97,27 +112,38 @@ export class IngressCollector {
   }
 
   untrack(pid: number): void {
-    this.#tracked.get(pid)?.io.close();
     this.#tracked.delete(pid);
+    this.#byPid.delete(pid);
   }
 
-  collect(elapsedS: number): Ingress {
+  /** What the holder of a process says that it has open. Counts where the kernel does not show it to us. */
+  told(pid: number, inputs: HeldInputs): void {
+    const tracked = this.#tracked.get(pid);
+    if (tracked === undefined) return;
+    const before = tracked.told?.socketInodes;
+    const same =
+      before?.length === inputs.socketInodes.length &&
+      inputs.socketInodes.every((one, i) => one === before[i]);
+    tracked.toldAnew ||= !same;
+    tracked.told = inputs;
+    if (tracked.refused) this.#setBytes(tracked, inputs.readBytes);
+  }
+
+  /** `sample`: undefined where the processes could not be read this time. */
+  collect(sample: ProcSample | undefined, elapsedS: number): Ingress {
     this.#tcpRates?.advance(elapsedS);
+    if (sample !== undefined) this.#takeBytes(sample);
     this.#lookUpSockets();
     this.#tcpRates?.readInTurn();
     const waiting = this.#udpQueues();
-    const byPid = new Map<number, ProcessIngress>();
     let queueDatagrams = 0;
     for (const [pid, tracked] of this.#tracked) {
-      tracked.sinceS += elapsedS;
-      // The mark and the first rate at once, then in turn.
-      if (tracked.age < 2 || (tracked.age + tracked.turn) % BYTES_EVERY === 0) this.#readBytes(tracked);
       tracked.age++;
       const ingress = this.#ingressOf(tracked, waiting);
       queueDatagrams += ingress.sockets.datagrams;
-      byPid.set(pid, ingress);
+      this.#byPid.set(pid, ingress);
     }
-    return { byPid, queueDatagrams };
+    return { byPid: this.#byPid, queueDatagrams };
   }
 
   close(): void {
@@ -127,6 +153,7 @@ export class IngressCollector {
   }
 
   #ingressOf(tracked: Tracked, waiting: ReadonlyMap<number, SocketRow>): ProcessIngress {
+    if (tracked.sockets.size === 0) return { bps: tracked.bps, sockets: NO_SOCKETS };
     const tcp = this.#tcpRates?.of(tracked.sockets);
     let udpBytes = 0;
     for (const inode of tracked.udp) {
@@ -148,18 +175,26 @@ export class IngressCollector {
     };
   }
 
-  #readBytes(tracked: Tracked): void {
-    const { before, sinceS } = tracked;
-    tracked.before = undefined;
-    tracked.bps = Number.NaN;
-    try {
-      tracked.before = parseIo(tracked.io.read(), tracked.io.path);
-      tracked.sinceS = 0;
-    } catch (error) {
-      this.#unlessGone(error);
-      return;
+  #takeBytes({ processes, processCount }: ProcSample): void {
+    for (let at = 0; at < processCount * WIDTH; at += WIDTH) {
+      const read = processes[at + IO_READ]!;
+      // In turn: most of them were not read.
+      if (read !== READ_NOW && read !== REFUSED) continue;
+      const tracked = this.#tracked.get(processes[at + PID]!);
+      if (tracked === undefined) continue;
+      if (read === READ_NOW) this.#setBytes(tracked, processes[at + READ_BYTES]!);
+      else this.#refuse(tracked);
     }
-    if (before !== undefined && sinceS > 0) tracked.bps = (Math.max(0, tracked.before - before) * 8) / sinceS;
+  }
+
+  #setBytes(tracked: Tracked, bytes: number): void {
+    const nowMs = this.#monotonicMs();
+    const tookMs = nowMs - tracked.bytesAtMs;
+    if (tookMs <= 0) return;
+    // NaN where there is no mark yet.
+    tracked.bps = (Math.max(0, bytes - tracked.bytes) * 8000) / tookMs;
+    tracked.bytes = bytes;
+    tracked.bytesAtMs = nowMs;
   }
 
   #lookUpSockets(): void {
@@ -168,18 +203,39 @@ export class IngressCollector {
       // A process opens its inputs in its first seconds.
       const due =
         tracked.age === 0 || tracked.age === 5 || (tracked.age + tracked.turn) % SOCKETS_EVERY === 0;
-      if (!due) continue;
-      try {
-        tracked.sockets = socketsOf(`${this.#procRoot}/${pid}/fd`);
-      } catch (error) {
-        this.#unlessGone(error);
-      }
-      if (tracked.age <= 5) fresh = true;
+      if (due) this.#lookUp(pid, tracked);
+      if (due && tracked.age <= 5) fresh = true;
+      if (!tracked.refused || !tracked.toldAnew) continue;
+      tracked.sockets = new Set(tracked.told?.socketInodes);
+      tracked.toldAnew = false;
+      fresh = true;
     }
     if (!fresh) return;
     this.#tablesAge = 0;
     const withSockets = [...this.#tracked.values()].filter(({ sockets }) => sockets.size > 0);
     if (withSockets.length > 0) this.#tellApart(withSockets);
+  }
+
+  #lookUp(pid: number, tracked: Tracked): void {
+    try {
+      tracked.sockets = socketsOf(`${this.#procRoot}/${pid}/fd`);
+      tracked.refused = false;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' || code === 'ESRCH') return;
+      if (code !== 'EACCES' && code !== 'EPERM') throw error;
+      this.#refuse(tracked);
+    }
+  }
+
+  #refuse(tracked: Tracked): void {
+    tracked.refused = true;
+    if (this.#saidRefused || tracked.told !== undefined || tracked.age < TOLD_BY) return;
+    this.#log.warn(
+      {},
+      'what reaches other users’ channels without a wrapper is not known (needs CAP_SYS_PTRACE, docs/production.md)',
+    );
+    this.#saidRefused = true;
   }
 
   #tellApart(withSockets: readonly Tracked[]): void {
@@ -212,24 +268,4 @@ export class IngressCollector {
     this.droppedDatagrams += more;
     return more;
   }
-
-  #unlessGone(error: unknown): void {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESRCH') return;
-    if (code !== 'EACCES' && code !== 'EPERM') throw error;
-    if (!this.#saidDenied)
-      this.#log.warn(
-        { err: error },
-        'may not read the ingress of other users’ channels (needs CAP_SYS_PTRACE)',
-      );
-    this.#saidDenied = true;
-  }
-}
-
-/** Bytes that the process passed to read(2) and its kin. */
-export function parseIo(text: string, file = 'io'): number {
-  // rchar is the first line since Linux 2.6.20; without a regular expression, as this runs for each process and tick.
-  const end = text.indexOf('\n');
-  if (!text.startsWith('rchar: ') || end < 8) throw unreadable(file, 1, 'rchar', text);
-  return numberIn(file, 1, 'rchar', text.slice(7, end));
 }

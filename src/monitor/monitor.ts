@@ -8,7 +8,7 @@ import { Attention } from './attention.js';
 import type { CollectorMetrics } from './collector.js';
 import { Collectors } from './collectors.js';
 import { busiest } from './disk.js';
-import type { Gauges, HostSample, Monitor, ProcessSample, ThreadSample } from './sample.js';
+import type { Gauges, HeldInputs, HostSample, Monitor, ProcessSample, ThreadSample } from './sample.js';
 import { StepWindow } from './step-window.js';
 import { Ticker } from './ticker.js';
 
@@ -125,6 +125,10 @@ class ProcMonitor implements RunningMonitor {
   #lookClosely(pid: number): void {
     this.#options.sampler.watchClosely(pid, true);
     this.#keepPace();
+  }
+
+  told(pid: number, inputs: HeldInputs): void {
+    this.#collectors.told(pid, inputs);
   }
 
   threads(pid: number): readonly ThreadSample[] {

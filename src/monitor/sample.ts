@@ -48,6 +48,13 @@ export interface SocketQueues {
   readonly bytes: number;
 }
 
+/** What the holder of a process knows of its inputs, and a daemon of another user does not. */
+export interface HeldInputs {
+  readonly socketInodes: readonly number[];
+  /** Passed to read(2) and its kin, cumulative. */
+  readonly readBytes: number;
+}
+
 /** Shares 0-1 of the last ten seconds in which some task waited for it. */
 export interface Pressure {
   readonly cpu: number;
@@ -120,6 +127,8 @@ export interface Monitor {
   untrack(pid: number): void;
   /** Something is amiss with a process: looks at it more often and more closely for a while. */
   attend(pid: number): void;
+  /** What its holder says of a tracked process. */
+  told(pid: number, inputs: HeldInputs): void;
   /** The threads of a tracked process as they were read last; empty before. */
   threads(pid: number): readonly ThreadSample[];
   /** The last tick; undefined before the first. */

@@ -21,7 +21,6 @@ const files = {
     'some avg10=1.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=1\n',
   'proc/pressure/io':
     'some avg10=2.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=1.50 avg60=0.00 avg300=0.00 total=1\n',
-  'proc/7/io': 'rchar: 1000\nwchar: 0\n',
   'proc/7/fd/none': '',
   'proc/7/cgroup': '0::/channels/seven\n',
   'sys/fs/cgroup/channels/seven/cpu.pressure': 'some avg10=50.00 avg60=0.00 avg300=0.00 total=1\n',
@@ -82,19 +81,21 @@ test('one tick puts all collectors and gauges together', async () => {
   monitor.track(7, 70);
   expect(sampler.added.get(7)).toBe(70);
   expect(monitor.latest()).toBeUndefined();
-  sampler.rows = { ...sampler.rows, processes: [{ pid: 7, userSeconds: 1, rssBytes: 4096, threads: 2 }] };
+  sampler.rows = {
+    ...sampler.rows,
+    processes: [{ pid: 7, userSeconds: 1, rssBytes: 4096, threads: 2, readBytes: 1000, ioRead: 1 }],
+  };
   monitor.start();
   sampler.rows = {
     cpus: [
       { cpu: 0, user: 1 },
       { cpu: 1, user: 0.5, idle: 0.5 },
     ],
-    processes: [{ pid: 7, userSeconds: 1.5, rssBytes: 8192, threads: 2 }],
+    processes: [{ pid: 7, userSeconds: 1.5, rssBytes: 8192, threads: 2, readBytes: 3500, ioRead: 1 }],
   };
   write('proc/diskstats', ' 253 0 vda 8 0 64 1 2 0 16 1 0 600 9\n');
   write('proc/net/dev', 'a\nb\n eth0: 2000 1 0 4 0 0 0 0 2000 1 0 0 0 0 0 0\n');
   write('proc/vmstat', 'pgmajfault 15\npswpin 0\npswpout 0\n');
-  write('proc/7/io', 'rchar: 3500\nwchar: 0\n');
   const sample = await next();
   expect(sample).toMatchObject({
     monotonicMs: 1000,
@@ -284,7 +285,7 @@ test('the work of a background process is no load: it yields to everything else'
 
 test('what an ingest server reports stands in where the kernel does not tell', async () => {
   const { monitor, sampler, next } = monitorOf();
-  sampler.rows = { processes: [{ pid: 7 }, { pid: 8 }] };
+  sampler.rows = { processes: [{ pid: 7, ioRead: 1 }, { pid: 8 }] };
   monitor.track(7, 70);
   monitor.track(8, 80);
   monitor.start();

@@ -83,6 +83,26 @@ describe('sampler on a recorded /proc', () => {
     sampler.close();
   });
 
+  it('reads what a process has read at once and then in turn, and says when it could not', () => {
+    write('42/stat', statLine(42));
+    thread(42, 42, '1 1 1\n', {});
+    write('42/io', 'rchar: 323934931\nwchar: 5\n');
+    const sampler = host.openSampler(root);
+    sampler.add(42, 777);
+    const read = () => {
+      const { readBytes, ioRead } = processRows(sampler.sample())[0]!;
+      return { readBytes, ioRead };
+    };
+    expect(read()).toEqual({ readBytes: 323_934_931, ioRead: 1 });
+    expect(read().ioRead).toBe(1);
+    write('42/io', 'rchar: 323934999\nwchar: 5\n');
+    const later = [read(), read(), read(), read(), read()];
+    expect(later.filter(({ ioRead }) => ioRead === 1)).toEqual([{ readBytes: 323_934_999, ioRead: 1 }]);
+    write('42/io', 'something else\n');
+    expect([read(), read(), read(), read(), read()].at(-1)).toEqual({ readBytes: Number.NaN, ioRead: 0 });
+    sampler.close();
+  });
+
   it('adds up threads, reads the CPU each was on and the numbers of the process', () => {
     const name = 'x) R 9 (y';
     write('42/stat', statLine(42, { name, userTicks: 500, systemTicks: 70, threads: 2, rssPages: 3 }));

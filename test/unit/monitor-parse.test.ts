@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { cgroupOf } from '../../src/monitor/channel-pressure.js';
 import { busiest, diskUse, parseDisks } from '../../src/monitor/disk.js';
 import { parseFrequency } from '../../src/monitor/frequency.js';
-import { parseIo } from '../../src/monitor/ingress.js';
 import { parseLoad } from '../../src/monitor/load.js';
 import { parseMemory } from '../../src/monitor/memory.js';
 import { countedInterfaces, networkUse, parseNetwork } from '../../src/monitor/network.js';
@@ -207,11 +206,7 @@ describe('/proc/net/dev', () => {
   });
 });
 
-describe('/proc/PID/io and /proc/net/udp', () => {
-  test('rchar is what was read', () => {
-    expect(parseIo('rchar: 323934931\nwchar: 323929600\nsyscr: 632687\n')).toBe(323934931);
-    expect(thrownBy(() => parseIo('wchar: 1\n', '/p/7/io'))).toEqual(says('/p/7/io', 1, 'rchar'));
-  });
+describe('/proc/net/udp', () => {
   test('a socket has its inode, waiting bytes and drops', () => {
     const text = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   310: 0100007F:1388 00000000:0000 07 00000000:00000900 00:00000000 00000000     0        0 41234 2 0000000000000000 17
