@@ -71,6 +71,7 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
       await reservations.setRung(id, rung, reason);
     },
     direct: (id, directive) => reservations.direct(id, directive),
+    hostTrouble: () => memoryTrouble(monitor),
     overloaded: (reason) => {
       parts.overloaded(reason);
       if (reason === '') reservations.capacityChanged();
@@ -97,6 +98,14 @@ function withIdleCpus(topology: Topology, monitor: Monitor): Topology {
 function idleCores(monitor: Monitor, held: readonly CpuShare[]): number {
   const busy = monitor.latest()?.busyByCpu;
   return held.reduce((idle, { cpu }) => idle + 1 - (busy?.get(cpu) ?? 1), 0);
+}
+
+/** Tasks that wait for memory a fifth of the time: a host that thrashes, which another encoder makes worse for all. */
+const MEMORY_STALLED = 0.2;
+
+function memoryTrouble(monitor: Monitor): string {
+  const now = monitor.latest()?.detail.pressure.memoryNow ?? 0;
+  return now < MEMORY_STALLED ? '' : `tasks wait for memory ${Math.round(now * 100)} % of the time`;
 }
 
 /** The most of the horizons' 0.9 quantiles, cores; undefined without a request to forecast or CPUs to run on. */

@@ -37,6 +37,8 @@ export interface AdjusterDeps {
   setRung(id: string, rung: number, reason: string): Promise<void>;
   /** False when no holder listens. */
   direct(id: string, directive: Directive): boolean;
+  /** Why the host itself takes nobody in now, whatever its channels do; empty otherwise. */
+  hostTrouble?(): string;
   /** Called with '' when the overload is over. */
   overloaded(reason: string): void;
 }
@@ -105,7 +107,7 @@ export class Adjuster {
         if (reason !== undefined) plans.push(`channel ${reservation.id}: ${reason}`);
       }),
     );
-    this.#setOverload(plans[0] ?? '');
+    this.#setOverload(plans[0] ?? this.#deps.hostTrouble?.() ?? '');
     await this.#close();
   }
 

@@ -1,5 +1,7 @@
 /** Progress points that are looked back at. */
 const KEPT_MS = 20_000;
+/** Messages of a wrapper that had to wait for a CPU arrive together: what lies between them is no speed. */
+const SLOPE_MS = 1_000;
 /** A process that says nothing for longer than this has stopped, as far as one can tell. */
 const SILENT_MS = 3_000;
 
@@ -47,12 +49,18 @@ export class MediaClock {
     return Math.max(0, this.#at(toMs) - this.#at(from)) / ((toMs - from) / 1000);
   }
 
+  /** The latest point that is long enough before a moment to tell a slope, else the first. */
+  #slopeFrom(ms: number): { ms: number; mediaS: number } | undefined {
+    return this.#points.findLast((point) => ms - point.ms >= SLOPE_MS) ?? this.#points[0];
+  }
+
   /** Between points in proportion; after the last one as it went before, until it has been silent for too long. */
   #at(ms: number): number {
     const points = this.#points;
     const after = points.findIndex((point) => point.ms >= ms);
     if (after === 0) return points[0]!.mediaS;
-    const [a, b] = after < 0 ? points.slice(-2) : points.slice(after - 1, after + 1);
+    const b = after < 0 ? points.at(-1) : points[after];
+    const a = after < 0 ? this.#slopeFrom(b?.ms ?? 0) : points[after - 1];
     if (a === undefined || b === undefined || b.ms === a.ms) return points.at(-1)!.mediaS;
     const until = Math.min(ms, b.ms + SILENT_MS);
     return a.mediaS + ((b.mediaS - a.mediaS) * (until - a.ms)) / (b.ms - a.ms);

@@ -3,6 +3,10 @@ const CLOSELY_MS = 10_000;
 /** From one deviation to the next of one process, so that a channel that never keeps up does not cost for ever. */
 const AGAIN_MS = 60_000;
 
+/** The host: how long, and from one time to the next. A burst is seen by then, and what lasts needs no haste. */
+const HOST_CLOSELY_MS = 2_000;
+const HOST_AGAIN_MS = 10_000;
+
 /**
  * Which processes are watched closely now: those that start, and those that deviate. While there is one the monitor ticks
  * faster, and reads all its threads each tick.
@@ -14,13 +18,19 @@ export class Attention {
   /** By process: when it was last found amiss. */
   readonly #amissMs = new Map<number, number>();
   readonly #closely = new Set<number>();
+  #hostMs = Number.NEGATIVE_INFINITY;
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
   }
 
   get any(): boolean {
-    return this.#closely.size > 0;
+    return this.#closely.size > 0 || this.#nowMs() - this.#hostMs < HOST_CLOSELY_MS;
+  }
+
+  /** Something is amiss with the host itself. */
+  host(): void {
+    if (this.#nowMs() - this.#hostMs >= HOST_AGAIN_MS) this.#hostMs = this.#nowMs();
   }
 
   /** The process starts; one that soon deviates is watched again all the same. */

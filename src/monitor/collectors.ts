@@ -73,7 +73,7 @@ export class Collectors {
       paging: collector('paging', NO_PAGING, (elapsedS) => paging.collect(elapsedS)),
       disk: collector('disk', NO_DISKS, (elapsedS) => disk.collect(elapsedS)),
       network: collector('network', NO_NETWORK, (elapsedS) => network.collect(elapsedS)),
-      pressure: collector('pressure', NO_PRESSURE, () => pressure.collect()),
+      pressure: collector('pressure', NO_PRESSURE, (elapsedS) => pressure.collect(elapsedS)),
       frequency: collector('frequency', NO_FREQUENCIES, () => frequency.collect(this.#cpus.keys())),
       gpu: collector('gpu', NO_GPUS, () => gpu?.collect() ?? NO_GPUS),
       ingress: collector('ingress', NO_INGRESS, (elapsedS) => this.#ingress.collect(this.#rows, elapsedS)),

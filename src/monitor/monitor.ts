@@ -8,6 +8,7 @@ import { Attention } from './attention.js';
 import type { CollectorMetrics } from './collector.js';
 import { Collectors } from './collectors.js';
 import { busiest } from './disk.js';
+import { Glance } from './glance.js';
 import type { Gauges, HeldInputs, HostSample, Monitor, ProcessSample, ThreadSample } from './sample.js';
 import { StepWindow } from './step-window.js';
 import { Ticker } from './ticker.js';
@@ -75,6 +76,9 @@ class ProcMonitor implements RunningMonitor {
   readonly #options: MonitorOptions;
   readonly #log: Log;
   readonly #ticker: Ticker;
+  readonly #glance: Glance;
+  #glances: NodeJS.Timeout | undefined;
+  #running = false;
   readonly #window = new StepWindow();
   readonly #attention: Attention;
   readonly #collectors: Collectors;
@@ -92,6 +96,7 @@ class ProcMonitor implements RunningMonitor {
     this.#log = log;
     this.#pace = options;
     this.#ticker = new Ticker(options.intervalMs, clock, () => this.#tick());
+    this.#glance = new Glance(procRoot, log);
     const monotonicMs = () => clock.monotonicMs();
     this.#attention = new Attention(monotonicMs);
     const threadsPerTick = () => this.#pace.threadsPerTick ?? THREADS_PER_TICK;
@@ -138,6 +143,9 @@ class ProcMonitor implements RunningMonitor {
   setPace(pace: MonitorPace): void {
     this.#pace = pace;
     this.#keepPace();
+    if (!this.#running) return;
+    clearTimeout(this.#glances);
+    this.#takeGlances();
   }
 
   background(process: ProcessName | undefined): void {
@@ -175,10 +183,15 @@ class ProcMonitor implements RunningMonitor {
     this.#collect(0);
     this.#lastMs = this.#options.clock.monotonicMs();
     this.#ticker.start();
+    this.#running = true;
+    this.#takeGlances();
   }
 
   async stop(): Promise<void> {
     this.#ticker.stop();
+    this.#running = false;
+    clearTimeout(this.#glances);
+    this.#glance.close();
     this.#collectors.close();
     this.#options.sampler.close();
   }
@@ -210,6 +223,20 @@ class ProcMonitor implements RunningMonitor {
     this.#tell(sample);
     // Listeners may have found something amiss.
     this.#keepPace();
+  }
+
+  #takeGlances(): void {
+    const { intervalMs, fastIntervalMs = intervalMs } = this.#pace;
+    const look = () => {
+      const cpus = this.#latest?.busyByCpu.size ?? Number.POSITIVE_INFINITY;
+      if (!this.#attention.any && this.#glance.alarming(cpus, this.#latest?.memoryAvailableBytes ?? 0)) {
+        this.#attention.host();
+        this.#keepPace();
+      }
+      this.#takeGlances();
+    };
+    // With a beat of one length ticks themselves see it as soon.
+    if (fastIntervalMs < intervalMs) this.#glances = setTimeout(look, fastIntervalMs).unref();
   }
 
   #keepPace(): void {

@@ -1,6 +1,7 @@
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { Glance } from '../../src/monitor/glance.js';
 import { createMonitor, type RunningMonitor } from '../../src/monitor/monitor.js';
 import type { HostSample } from '../../src/monitor/sample.js';
 import { FakeSampler } from '../support/fake-sampler.js';
@@ -354,4 +355,31 @@ test('CPUs that go offline lose their frequency; others come in turn', async () 
   expect(monitor.latest()!.detail.frequencyHz.get(19)).toBe(1_019_000);
   sampler.rows = at(5, cpus.slice(0, 4));
   expect([...(await next()).detail.frequencyHz.keys()].sort((a, b) => a - b)).toEqual([0, 1, 2, 3]);
+});
+
+test('what memory made tasks wait since the last look is told at once, the mean of ten seconds beside it', async () => {
+  const { monitor, next, write } = monitorOf();
+  monitor.start();
+  await next();
+  const stalled = (microseconds: number) =>
+    write('proc/pressure/memory', `some avg10=1.00 avg60=0.00 avg300=0.00 total=${microseconds}\n`);
+  stalled(1_000_000);
+  await next();
+  stalled(1_500_000);
+  expect((await next()).detail.pressure).toMatchObject({ memory: 0.01, memoryNow: 0.5 });
+  expect((await next()).detail.pressure.memoryNow).toBe(0);
+});
+
+test('a glance between ticks sees more tasks than CPUs, and memory that goes', () => {
+  const { root, write } = monitorOf();
+  const glance = new Glance(join(root, 'proc'), listeningLog());
+  const alarming = () => glance.alarming(4, 256_000);
+  expect(alarming()).toBe(false);
+  write('proc/loadavg', '0.50 0.40 0.30 5/100 99\n');
+  expect(alarming()).toBe(true);
+  write('proc/loadavg', '0.50 0.40 0.30 4/100 99\n');
+  expect(alarming()).toBe(false);
+  write('proc/meminfo', 'MemTotal:  1000 kB\nMemAvailable:  190 kB\n');
+  expect(alarming()).toBe(true);
+  glance.close();
 });

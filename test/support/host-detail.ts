@@ -9,7 +9,7 @@ export const hostDetail: HostDetail = {
   paging: { majorFaultsPerS: 0, swapInPagesPerS: 0, swapOutPagesPerS: 0 },
   disks: new Map(),
   interfaces: new Map(),
-  pressure: { cpu: 0, memory: 0, io: 0, memoryFull: 0, ioFull: 0 },
+  pressure: { cpu: 0, memory: 0, io: 0, memoryFull: 0, ioFull: 0, memoryNow: 0 },
   gpus: [],
 };
 

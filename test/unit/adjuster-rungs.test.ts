@@ -11,6 +11,8 @@ const TICK_MS = 500;
 function world(costs: readonly number[]) {
   const clock = { now: 0, nowMs: () => clock.now, monotonicMs: () => clock.now };
   const rungs: number[] = [];
+  const closed: string[] = [];
+  let trouble = '';
   let available = 1;
   let reservation = {
     ...{ id: 'c', state: 'ACTIVE', channelClass: 'live', exclusive: true, rung: 0, ladderRungs: 3 },
@@ -40,7 +42,10 @@ function world(costs: readonly number[]) {
       reservation = { ...reservation, rung };
     },
     direct: () => true,
-    overloaded: () => {},
+    hostTrouble: () => trouble,
+    overloaded: (reason) => {
+      closed.push(reason);
+    },
   });
   const run = async (seconds: number) => {
     for (let ms = 0; ms < seconds * 1_000; ms += TICK_MS) {
@@ -51,8 +56,22 @@ function world(costs: readonly number[]) {
   const host = (cores: number) => {
     available = cores;
   };
-  return { adjuster, rungs, run, host };
+  const troubled = (reason: string) => {
+    trouble = reason;
+  };
+  return { adjuster, rungs, run, host, closed, troubled };
 }
+
+it('a host in trouble of its own takes nobody in until that is over', async () => {
+  const { run, closed, troubled } = world([0.6]);
+  await run(1);
+  troubled('tasks wait for memory 40 % of the time');
+  await run(1);
+  expect(closed).toEqual(['tasks wait for memory 40 % of the time']);
+  troubled('');
+  await run(1);
+  expect(closed).toEqual(['tasks wait for memory 40 % of the time', '']);
+});
 
 describe('the ladder of a late channel', () => {
   it('leaves out a rung that saved nothing, and comes back past it', async () => {

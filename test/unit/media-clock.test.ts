@@ -20,3 +20,16 @@ test('media time: interpolated between messages, carried over a new process, sta
   media.add(14_500, Number.NaN);
   expect(media.totalS).toBe(8);
 });
+
+test('messages that arrive together, after a wait, are no burst of speed', () => {
+  const clock = new MediaClock();
+  for (let s = 1; s <= 10; s++) clock.add(s * 1_000, s);
+  // Its wrapper had to wait for a CPU: three seconds' messages within 40 ms, of a channel at half its speed.
+  for (const [ms, mediaS] of [
+    [13_000, 10.5],
+    [13_020, 11],
+    [13_040, 11.5],
+  ] as const)
+    clock.add(ms, mediaS);
+  expect(clock.speed(9_000, 14_000)).toBeLessThan(0.8);
+});

@@ -77,6 +77,19 @@ test('a start does not use up the attention that a deviation soon after it gets'
   expect(attention.begin(7)).toBe(false);
 });
 
+test('the host gets attention for two seconds, no sooner than ten after the last time', () => {
+  let nowMs = 0;
+  const attention = new Attention(() => nowMs);
+  attention.host();
+  expect(attention.any).toBe(true);
+  nowMs = 2_000;
+  attention.host();
+  expect(attention.any).toBe(false);
+  nowMs = 10_000;
+  attention.host();
+  expect(attention.any).toBe(true);
+});
+
 test('attention ends after ten seconds and returns no sooner than a minute after it began', () => {
   let nowMs = 0;
   const attention = new Attention(() => nowMs);
