@@ -344,7 +344,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     channels.resume();
     monitor.onTick(() => learning.onTick());
     monitor.onTick(() => {
-      if (host.followOnline()) reservations.capacityChanged();
+      if (host.follow()) reservations.capacityChanged();
     });
     closers.push(() => channels.stop());
     const keepCounts = setInterval(

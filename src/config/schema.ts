@@ -21,6 +21,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** CPU list never reserved; "auto": the first physical core where there are 4 or more cores, else none. */
       housekeeping: z.string().default('auto'),
+      /** CPUs that the kernel isolates (isolcpus=), of those that the daemon may use. "leave": reserved only where there are no others. */
+      isolated: z.enum(['leave', 'reserve']).default('leave'),
       /** Capacity of a core with both SMT siblings busy, in thousandths of one CPU alone. */
       smt_core_milli: z.number().int().min(1000).max(2000).default(1300),
     })

@@ -196,12 +196,17 @@ function toCpus(view: control.HostView): Cpu[] {
   return view.topology.cpus.map((cpu) => ({
     cpu: cpu.cpu,
     core: cpu.core,
+    l2: cpu.l2,
     l3: cpu.l3,
+    cluster: cpu.cluster,
+    die: cpu.die,
     numaNode: cpu.node,
     package: cpu.package,
     kind: cpu.kind,
     online: cpu.online,
     housekeeping: cpu.housekeeping,
+    isolated: cpu.isolated,
+    nohzFull: cpu.nohzFull,
     reservedMilli: view.reservedMilli.get(cpu.cpu) ?? 0,
     busy: view.sample?.busyByCpu.get(cpu.cpu) ?? 0,
   }));

@@ -1,4 +1,4 @@
-import { difference, formatCpuset } from '../lib/cpuset.js';
+import { cpuset, difference, formatCpuset, intersection } from '../lib/cpuset.js';
 import type { Cpu, Topology } from './topology.js';
 
 /** One line for logs and listings: "16 CPUs on 8 cores, 1 package, 2 L3s, 2 NUMA nodes; reservable 2-15, housekeeping 0-1". */
@@ -6,7 +6,9 @@ export function describeTopology(topology: Topology): string {
   const { cpus, schedulable, housekeeping } = topology;
   const offline = cpus.filter((cpu) => !cpu.online).map(({ cpu }) => cpu);
   const online = cpus.filter((cpu) => cpu.online).map(({ cpu }) => cpu);
-  const barred = difference(difference(online, schedulable), housekeeping);
+  const aside = difference(difference(online, schedulable), housekeeping);
+  const isolated = intersection(aside, cpuset(cpus.filter((cpu) => cpu.isolated).map(({ cpu }) => cpu)));
+  const barred = difference(aside, isolated);
   const shape = [
     `${count(cpus.length, 'CPU')} on ${count(
       distinct(cpus, (cpu) => cpu.core),
@@ -30,6 +32,7 @@ export function describeTopology(topology: Topology): string {
   const use = [`reservable ${formatCpuset(schedulable) || 'none'}`];
   if (housekeeping.length > 0) use.push(`housekeeping ${formatCpuset(housekeeping)}`);
   if (offline.length > 0) use.push(`offline ${formatCpuset(offline)}`);
+  if (isolated.length > 0) use.push(`isolated by the kernel ${formatCpuset(isolated)}`);
   if (barred.length > 0) use.push(`not allowed to this process ${formatCpuset(barred)}`);
   return `${shape.join(', ')}; ${use.join(', ')}`;
 }

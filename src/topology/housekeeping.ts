@@ -6,19 +6,20 @@ const FIELD = 'cpus.housekeeping';
 const LEAST_CORES = 4;
 
 /**
- * CPUs that are never reserved. 'auto': the first usable core with all its CPUs, where there are enough cores. A list is
- * the operator's word, so one that cannot be right is refused, not bent.
+ * CPUs that are never reserved. 'auto': the first usable core with all its CPUs, where there are enough cores; one that has
+ * its timer tick, where some have not (nohz_full=): those were set free of such work. A list is the operator's word, so one that cannot be right is refused, not bent.
  */
 export function chooseHousekeeping(
   wanted: 'auto' | Cpuset,
   present: Cpuset,
   usable: Cpuset,
   cores: ReadonlyMap<number, number>,
+  nohzFull: ReadonlySet<number> = new Set(),
 ): Cpuset {
   if (wanted === 'auto') {
     const usableCores = new Set(usable.map((cpu) => cores.get(cpu)));
     if (usableCores.size < LEAST_CORES) return [];
-    const first = cores.get(usable[0]!);
+    const first = cores.get(usable.find((cpu) => !nohzFull.has(cpu)) ?? usable[0]!);
     return present.filter((cpu) => cores.get(cpu) === first);
   }
   const unknown = difference(cpuset(wanted), present);

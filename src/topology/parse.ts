@@ -5,13 +5,19 @@
  *   online              each CPU's own online flag, else online
  *   core_cpus_list      thread_siblings_list, else the masks, else CPUs of one package, die and core_id, else own core
  *   physical_package_id package 0
+ *   die_cpus_list       the package
+ *   a second-level cache the core
+ *   cluster_cpus_list   the CPUs of one second-level cache
  *   a third-level cache the CPUs of the package that name none form one group
  *   node folders        node 0
  *   distance            20 between nodes (10 to itself)
  *   core types          cpu_capacity below 60 % of the fastest core's is an efficiency core, else all performance
  *   cpu_capacity        cpuinfo_max_freq relative to the highest, else 1024
  *
- * CPUs that the kernel isolates (isolcpus) are handed out like others: operators isolate them for such work.
+ *   isolated, nohz_full none
+ *
+ * The kernel moves no thread to or from a CPU that it isolates (isolcpus=): the threads of an encoder that may use several
+ * of them all stay where they began. So they are not handed out, unless the configuration says so or nothing else is left.
  */
 import { type Cpuset, cpuset, difference, intersection } from '../lib/cpuset.js';
 import { chooseHousekeeping } from './housekeeping.js';
@@ -19,6 +25,11 @@ import { parseListOrNothing, parseSharers } from './sharers.js';
 import type { CoreKind, Cpu, Topology } from './topology.js';
 
 type Text = string | undefined;
+/** Who shares a cache. */
+export interface Sharing {
+  readonly list: Text;
+  readonly mask: Text;
+}
 
 export interface CpuTexts {
   readonly online: Text;
@@ -27,7 +38,10 @@ export interface CpuTexts {
   readonly coreId: Text;
   readonly dieId: Text;
   readonly packageId: Text;
-  readonly l3: { readonly list: Text; readonly mask: Text } | undefined;
+  readonly dieCpusList: Text;
+  readonly clusterCpusList: Text;
+  readonly l2: Sharing | undefined;
+  readonly l3: Sharing | undefined;
   readonly capacity: Text;
   readonly maxFrequency: Text;
 }
@@ -35,6 +49,8 @@ export interface CpuTexts {
 export interface TopologyTexts {
   readonly present: Text;
   readonly online: Text;
+  readonly isolated: Text;
+  readonly nohzFull: Text;
   readonly cpus: ReadonlyMap<number, CpuTexts>;
   readonly nodes: readonly {
     readonly node: number;
@@ -54,32 +70,67 @@ const REMOTE_DISTANCE = 20;
 
 export function parseTopology(
   texts: TopologyTexts,
-  options: { readonly allowed?: Cpuset; readonly housekeeping: 'auto' | Cpuset },
+  options: {
+    readonly allowed?: Cpuset;
+    readonly housekeeping: 'auto' | Cpuset;
+    readonly isolated?: 'leave' | 'reserve';
+  },
 ): Topology {
   const present = presentCpus(texts);
   const online = new Set(onlineCpus(texts, present));
   const packages = dense(present, (cpu) => String(nonNegative(texts.cpus.get(cpu)?.packageId) ?? 0));
   const cores = dense(present, coreKeys(texts, present));
-  const l3s = dense(present, l3Keys(texts, present, packages));
+  const shared = (of: (cpu: CpuTexts) => Sharing | undefined, otherwise: (cpu: number) => string) =>
+    dense(present, sharedKeys(texts, present, of, otherwise));
+  // Threads of one core share theirs, whatever the list says: some kernels list each alone, and have all in the mask.
+  const l2Of = sharedKeys(
+    texts,
+    present,
+    ({ l2 }) => l2,
+    (cpu) => `core ${cores.get(cpu)}`,
+  );
+  const firstOfCore = new Map([...present].reverse().map((cpu) => [cores.get(cpu)!, cpu]));
+  const l2s = dense(present, (cpu) => l2Of(firstOfCore.get(cores.get(cpu)!)!));
+  const l3s = shared(
+    ({ l3 }) => l3,
+    (cpu) => `package ${packages.get(cpu)}`,
+  );
+  const clusters = shared(
+    ({ clusterCpusList: list }) => ({ list, mask: undefined }),
+    (cpu) => `l2 ${l2s.get(cpu)}`,
+  );
+  const dies = shared(
+    ({ dieCpusList: list }) => ({ list, mask: undefined }),
+    (cpu) => `package ${packages.get(cpu)}`,
+  );
   const nodeOf = nodeNumbers(texts);
   const capacity = capacities(texts, present);
   const kindOf = coreKinds(texts, capacity);
   const allowed = options.allowed === undefined ? online : new Set(options.allowed);
-  const usable = present.filter((cpu) => online.has(cpu) && allowed.has(cpu));
-  const housekeeping = chooseHousekeeping(options.housekeeping, present, usable, cores);
+  const isolated = new Set(parseListOrNothing(texts.isolated) ?? []);
+  const nohzFull = new Set(parseListOrNothing(texts.nohzFull) ?? []);
+  const mine = present.filter((cpu) => online.has(cpu) && allowed.has(cpu));
+  const balanced = mine.filter((cpu) => !isolated.has(cpu));
+  const usable = options.isolated === 'reserve' || balanced.length === 0 ? mine : balanced;
+  const housekeeping = chooseHousekeeping(options.housekeeping, present, usable, cores, nohzFull);
   const aside = new Set(housekeeping);
   return {
     cpus: present.map(
       (cpu): Cpu => ({
         cpu,
         core: cores.get(cpu)!,
+        l2: l2s.get(cpu)!,
         l3: l3s.get(cpu)!,
+        cluster: clusters.get(cpu)!,
+        die: dies.get(cpu)!,
         node: nodeOf.get(cpu) ?? 0,
         package: packages.get(cpu)!,
         kind: kindOf(cpu),
         capacity: capacity.get(cpu)!,
         online: online.has(cpu),
         housekeeping: aside.has(cpu),
+        isolated: isolated.has(cpu),
+        nohzFull: nohzFull.has(cpu),
       }),
     ),
     schedulable: difference(usable, housekeeping),
@@ -120,19 +171,22 @@ function coreKeys(texts: TopologyTexts, present: Cpuset): (cpu: number) => strin
   };
 }
 
-function l3Keys(
+/** Whom sysfs names as sharing something; `otherwise` for CPUs that nobody names. */
+function sharedKeys(
   texts: TopologyTexts,
   present: Cpuset,
-  packages: ReadonlyMap<number, number>,
+  of: (cpu: CpuTexts) => Sharing | undefined,
+  otherwise: (cpu: number) => string,
 ): (cpu: number) => string {
   const first = new Map<number, number>();
   for (const cpu of present) {
-    const l3 = texts.cpus.get(cpu)?.l3;
-    for (const sharer of parseSharers(l3?.list, l3?.mask) ?? []) {
+    const text = texts.cpus.get(cpu);
+    const sharing = text && of(text);
+    for (const sharer of parseSharers(sharing?.list, sharing?.mask) ?? []) {
       if (!first.has(sharer)) first.set(sharer, cpu);
     }
   }
-  return (cpu) => (first.has(cpu) ? `l3 ${first.get(cpu)}` : `package ${packages.get(cpu)}`);
+  return (cpu) => (first.has(cpu) ? `first ${first.get(cpu)}` : otherwise(cpu));
 }
 
 function nodeNumbers(texts: TopologyTexts): Map<number, number> {

@@ -7,7 +7,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cpuset } from '../lib/cpuset.js';
-import { type CpuTexts, parseTopology, type TopologyTexts } from './parse.js';
+import { type CpuTexts, parseTopology, type Sharing, type TopologyTexts } from './parse.js';
 import { parseSharers } from './sharers.js';
 import type { Topology } from './topology.js';
 
@@ -19,6 +19,8 @@ export interface TopologyOptions {
   /** The daemon's own affinity: what its container or unit lets it hand out. Absent: every online CPU. */
   readonly allowed?: Cpuset;
   readonly housekeeping: 'auto' | Cpuset;
+  /** Whether CPUs that the kernel isolates may be reserved. Absent: only where there are no others. */
+  readonly isolated?: 'leave' | 'reserve';
 }
 
 /** Throws CONFIG_INVALID for a housekeeping list that cannot be; never for what sysfs says or lacks. */
@@ -39,6 +41,8 @@ export function readTopologyTexts(sysRoot: string, procRoot: string): TopologyTe
   return {
     present: read(join(cpuRoot, 'present')),
     online: read(join(cpuRoot, 'online')),
+    isolated: read(join(cpuRoot, 'isolated')),
+    nohzFull: read(join(cpuRoot, 'nohz_full')),
     cpus,
     nodes,
     performanceCpus: read(join(sysRoot, 'devices/cpu_core/cpus')),
@@ -53,13 +57,24 @@ export function readTopologyTexts(sysRoot: string, procRoot: string): TopologyTe
  */
 function readCpus(cpuRoot: string): Map<number, CpuTexts> {
   const cpus = new Map<number, CpuTexts>();
-  const cacheKnown = new Set<number>();
+  const known = {
+    l2: new Set<number>(),
+    l3: new Set<number>(),
+    die: new Set<number>(),
+    cluster: new Set<number>(),
+  };
   for (const cpu of numbered(cpuRoot, 'cpu')) {
     const root = join(cpuRoot, `cpu${cpu}`);
     const of = (path: string) => read(join(root, path));
     const coreCpusList = of('topology/core_cpus_list') ?? of('topology/thread_siblings_list');
-    const l3 = cacheKnown.has(cpu) ? undefined : readL3(join(root, 'cache'));
-    for (const sharer of parseSharers(l3?.list, l3?.mask) ?? []) cacheKnown.add(sharer);
+    const once = (what: Set<number>, path: string) => {
+      const list = what.has(cpu) ? undefined : of(path);
+      for (const sharer of parseSharers(list, undefined) ?? []) what.add(sharer);
+      return list;
+    };
+    const { l2, l3 } = readCaches(join(root, 'cache'), !known.l2.has(cpu), !known.l3.has(cpu));
+    for (const sharer of parseSharers(l2?.list, l2?.mask) ?? []) known.l2.add(sharer);
+    for (const sharer of parseSharers(l3?.list, l3?.mask) ?? []) known.l3.add(sharer);
     cpus.set(cpu, {
       online: of('online'),
       coreCpusList,
@@ -68,6 +83,9 @@ function readCpus(cpuRoot: string): Map<number, CpuTexts> {
       coreId: coreCpusList === undefined ? of('topology/core_id') : undefined,
       dieId: coreCpusList === undefined ? of('topology/die_id') : undefined,
       packageId: of('topology/physical_package_id'),
+      dieCpusList: once(known.die, 'topology/die_cpus_list'),
+      clusterCpusList: once(known.cluster, 'topology/cluster_cpus_list'),
+      l2,
       l3,
       capacity: of('cpu_capacity'),
       maxFrequency: of('cpufreq/cpuinfo_max_freq'),
@@ -76,16 +94,20 @@ function readCpus(cpuRoot: string): Map<number, CpuTexts> {
   return cpus;
 }
 
-/** The level 3 data or unified cache, or the nearest level above where there is no third. */
-function readL3(cacheRoot: string): CpuTexts['l3'] {
+/** The level 2 cache, and the level 3 one or the nearest level above where there is no third: data or unified. */
+function readCaches(cacheRoot: string, l2: boolean, l3: boolean): Pick<CpuTexts, 'l2' | 'l3'> {
+  if (!l2 && !l3) return { l2: undefined, l3: undefined };
   const levels = numbered(cacheRoot, 'index')
     .map((index) => join(cacheRoot, `index${index}`))
     .map((root) => ({ root, level: Number(read(join(root, 'level')) ?? 0) }))
-    .filter(({ root, level }) => level >= 3 && read(join(root, 'type'))?.trim() !== 'Instruction')
+    .filter(({ root, level }) => level >= 2 && read(join(root, 'type'))?.trim() !== 'Instruction')
     .sort((a, b) => a.level - b.level);
-  const root = levels[0]?.root;
-  if (root === undefined) return undefined;
-  return { list: read(join(root, 'shared_cpu_list')), mask: read(join(root, 'shared_cpu_map')) };
+  const sharing = (at: { readonly root: string } | undefined): Sharing | undefined =>
+    at && { list: read(join(at.root, 'shared_cpu_list')), mask: read(join(at.root, 'shared_cpu_map')) };
+  return {
+    l2: l2 ? sharing(levels.find(({ level }) => level === 2)) : undefined,
+    l3: l3 ? sharing(levels.find(({ level }) => level >= 3)) : undefined,
+  };
 }
 
 function read(path: string): string | undefined {

@@ -23,13 +23,18 @@ export function topologyOf(
       spec.cpus.map((cpu) => ({
         cpu,
         core,
+        l2: core,
         l3: spec.l3 ?? 0,
+        cluster: core,
+        die: spec.node ?? 0,
         node: spec.node ?? 0,
         package: spec.node ?? 0,
         kind: spec.kind ?? ('performance' as const),
         capacity: spec.kind === 'efficiency' ? 600 : 1024,
         online: !offline.has(cpu),
         housekeeping: housekeeping.includes(cpu),
+        isolated: false,
+        nohzFull: false,
       })),
     )
     .sort((a, b) => a.cpu - b.cpu);

@@ -167,6 +167,62 @@ describe('numbering', () => {
   });
 });
 
+describe('groups within a package', () => {
+  it('are read where the kernel names them: second-level caches, clusters, dies', () => {
+    const files = sysFiles(
+      [0, 1, 2, 3, 4, 5, 6, 7].map((cpu) => ({ cpu, core: String(cpu), l3: '0-7' })),
+      { 0: { cpulist: '0-7', distance: '10' } },
+    );
+    for (let cpu = 0; cpu < 8; cpu++) {
+      const root = `devices/system/cpu/cpu${cpu}`;
+      const pair = cpu - (cpu % 2);
+      files[`${root}/cache/index2/level`] = '2\n';
+      files[`${root}/cache/index2/type`] = 'Unified\n';
+      files[`${root}/cache/index2/shared_cpu_list`] = `${pair}-${pair + 1}\n`;
+      files[`${root}/topology/cluster_cpus_list`] = cpu < 4 ? '0-3\n' : '4-7\n';
+      files[`${root}/topology/die_cpus_list`] = cpu < 6 ? '0-5\n' : '6-7\n';
+    }
+    const topology = topologyOf(files);
+    expect(column(topology, 'l2')).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+    expect(column(topology, 'cluster')).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+    expect(column(topology, 'die')).toEqual([0, 0, 0, 0, 0, 0, 1, 1]);
+    expect(new Set(column(topology, 'l3'))).toEqual(new Set([0]));
+  });
+
+  it('are the core and the package where it does not', () => {
+    const topology = topologyOf(SMT);
+    expect(column(topology, 'l2')).toEqual(column(topology, 'core'));
+    expect(column(topology, 'cluster')).toEqual(column(topology, 'core'));
+    expect(column(topology, 'die')).toEqual(column(topology, 'package'));
+  });
+});
+
+describe('CPUs that the kernel isolates', () => {
+  const files = { ...SMT, 'devices/system/cpu/isolated': '2-3,6-7\n' };
+
+  it('are left alone, and named', () => {
+    const topology = topologyOf(files);
+    expect(topology.schedulable).toEqual([0, 1, 4, 5]);
+    expect(topology.cpus.filter(({ isolated }) => isolated).map(({ cpu }) => cpu)).toEqual([2, 3, 6, 7]);
+    expect(describeTopology(topology)).toContain('reservable 0-1,4-5, isolated by the kernel 2-3,6-7');
+  });
+
+  it('are reserved where the configuration says so, and where there are no others', () => {
+    expect(topologyOf(files, { isolated: 'reserve' }).schedulable).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(topologyOf(files, { allowed: parseCpuset('2-3') }).schedulable).toEqual([2, 3]);
+    expect(topologyOf({ ...SMT, 'devices/system/cpu/isolated': '\n' }).schedulable).toHaveLength(8);
+  });
+
+  it('and those without a tick are not what housekeeping is put on', () => {
+    const tickless = { ...SMT, 'devices/system/cpu/nohz_full': '0-1,4-5\n' };
+    const topology = topologyOf(tickless, { housekeeping: 'auto' });
+    expect(topology.housekeeping).toEqual([2, 6]);
+    expect(topology.cpus[0]).toMatchObject({ nohzFull: true });
+    const none = { ...SMT, 'devices/system/cpu/nohz_full': '(null)\n' };
+    expect(topologyOf(none, { housekeeping: 'auto' }).housekeeping).toEqual([0, 4]);
+  });
+});
+
 describe('missing and unreadable files', () => {
   it('leave each CPU its own core, one L3 a package, and node 0', () => {
     const topology = topologyOf({
