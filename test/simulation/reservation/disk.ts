@@ -43,6 +43,11 @@ export class SimulatedDisk {
     this.#timeline = timeline;
   }
 
+  /** A write is under way. */
+  get writes(): boolean {
+    return this.#flights.size > 0;
+  }
+
   store(life: Life): LedgerStore {
     let open: Map<string, string> | undefined;
     let garbled = false;

@@ -135,6 +135,8 @@ export class Scenario {
     this.kernel.refusals = 0;
     this.life.light(Number.POSITIVE_INFINITY);
     await this.pass(10_000);
+    // A process is set free before the write that gives it up.
+    while (this.disk.writes) await this.pass(1);
     this.witness.processes();
     this.witness.stopped();
     for (const holder of this.holders) holder.gone = true;
