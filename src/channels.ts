@@ -12,6 +12,7 @@ import type { Pinning } from './pinning/pinning.js';
 import type { ProcessRef, Reservation, ReservationState } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
 import type { ChannelUsage, ReservationEvent, UsageSummary } from './rpc/control.js';
+import type { ProgressFiles } from './rpc/progress-files.js';
 
 export interface ChannelsDeps {
   readonly reservations: Reservations;
@@ -20,6 +21,7 @@ export interface ChannelsDeps {
   readonly pinning: Pinning;
   readonly adjuster: Adjuster;
   readonly history: Pick<History, 'append' | 'decision' | 'run'>;
+  readonly progressFiles: ProgressFiles;
   readonly log: Log;
   /** A finished channel, with what it cost. */
   onRun(run: Run): void;
@@ -63,6 +65,7 @@ export class Channels {
   resume(): void {
     for (const reservation of this.#deps.reservations.list(false))
       if (RUNS.includes(reservation.state)) this.#attached(reservation);
+    this.#deps.progressFiles.sweep([...this.#tracked.values()]);
   }
 
   /** Of an ended channel; undefined when nothing ran or the history has forgotten it. Waits for the record being written. */
@@ -80,6 +83,7 @@ export class Channels {
 
   async stop(): Promise<void> {
     for (const unwatch of this.#unwatch) unwatch();
+    this.#deps.progressFiles.close();
     await Promise.allSettled(this.#summaries.values());
   }
 
@@ -127,6 +131,8 @@ export class Channels {
     const process = this.#tracked.get(id);
     if (process === undefined) return;
     this.#tracked.delete(id);
+    this.#readProgress(id, process);
+    this.#deps.progressFiles.forget(process);
     this.#untrack(process);
     this.#summaries.set(id, this.#end(id));
     for (const oldest of this.#summaries.keys()) {
@@ -154,6 +160,7 @@ export class Channels {
 
   #tick(sample: HostSample): void {
     const { recorder, reservations, history } = this.#deps;
+    for (const [id, process] of this.#tracked) this.#readProgress(id, process);
     recorder.onTick(sample);
     history.append(seriesOf(sample, { channels: recorder.readings(), queued: reservations.queued() }));
     for (const [id, process] of this.#tracked) {
@@ -168,6 +175,14 @@ export class Channels {
       .finally(() => {
         this.#adjusting = false;
       });
+  }
+
+  /** Of channels that nobody holds a session for. */
+  #readProgress(id: string, process: ProcessRef): void {
+    const { reservations, recorder, progressFiles } = this.#deps;
+    const reservation = reservations.get(id);
+    if (reservation?.selfHeld !== true) return;
+    progressFiles.read({ ...process, uid: reservation.uid }, (progress) => recorder.progress(id, progress));
   }
 
   #keepOnCpus(id: string, process: ProcessRef): void {

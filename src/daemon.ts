@@ -40,8 +40,9 @@ import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
 import { createReservations } from './reservation/reservations.js';
 import { systemScheduler } from './reservation/scheduler.js';
+import { ProgressFiles } from './rpc/progress-files.js';
 import { startRpcServer } from './rpc/server.js';
-import { takeInheritedSocket } from './rpc/unix-socket.js';
+import { groupId, takeInheritedSocket } from './rpc/unix-socket.js';
 import { tellSystemd } from './systemd.js';
 import { describeTopology } from './topology/describe.js';
 
@@ -268,7 +269,9 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         .learn(run)
         .catch((error) => log.warn({ run: run.id, error: messageOf(error) }, 'a run was not learnt'));
     };
+    const progressFiles = new ProgressFiles(config.daemon.socket, clock, log);
     const channels = new Channels({
+      progressFiles,
       reservations,
       monitor,
       recorder,
@@ -357,6 +360,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
     closers.push(() => clearInterval(keepCounts));
     await learning.life.readSteps();
     const inheritedFd = takeInheritedSocket(process.env, process.pid);
+    progressFiles.prepare(socketGroup(config));
     const rpc = await startRpcServer({
       control,
       config,
@@ -442,6 +446,12 @@ async function closeAll(closers: (() => Promise<void> | void)[], log: Logger): P
 function paceOf({ monitor }: Config): MonitorPace {
   const { interval_ms, fast_interval_ms, threads_per_tick } = monitor;
   return { intervalMs: interval_ms, fastIntervalMs: fast_interval_ms, threadsPerTick: threads_per_tick };
+}
+
+/** Who may use the socket, besides the daemon's own user. */
+function socketGroup({ daemon }: Config): number {
+  if (daemon.socket_group !== '') return groupId(daemon.socket_group, readFileSync('/etc/group', 'utf8'));
+  return process.getgid?.() ?? 0;
 }
 
 /** Undefined on a kernel without sock_diag(7). */

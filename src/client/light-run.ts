@@ -1,6 +1,8 @@
+import { closeSync, fchmodSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
+import { progressFile } from '../lib/progress-place.js';
 import type { Admission } from './admit.js';
 import { EXIT } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
@@ -21,7 +23,7 @@ export interface LightRunOptions {
 
 /** Said at each start: what an operator may miss later. */
 export const LIGHT_MODE =
-  'light mode: this process becomes FFmpeg and holds its own reservation; no report, no ladder, no progress after a restart of the daemon';
+  'light mode: this process becomes FFmpeg and holds its own reservation; no report, no ladder';
 
 /**
  * Light mode, `corecast run --exec`: for hosts with hundreds of channels. Where the wrapper stays beside FFmpeg with some
@@ -29,8 +31,9 @@ export const LIGHT_MODE =
  *
  * 1. It attaches itself. Pid and start time stay what they are through an execve(2), so the daemon watches the right
  *    process by its pidfd already, and the life of the process holds the reservation: nobody renews it.
- * 2. FFmpeg gets -progress unix:SOCKET, unless the user wants the progress elsewhere. The daemon knows by the peer
- *    credentials whose it is.
+ * 2. FFmpeg gets -progress file:…, a file beside the daemon's socket that outlives the daemon (rpc/progress-files.ts), unless
+ *    the user wants the progress elsewhere. Where none can be made, -progress unix:SOCKET: the daemon knows by the peer
+ *    credentials whose it is, and a restart of the daemon ends it.
  * 3. execve: same environment, working directory, affinity and standard streams, and the descriptors that the command
  *    line names; signals as a shell would start it.
  *
@@ -73,11 +76,29 @@ export async function becomeFfmpeg(
     options.note(`${why}; FFmpeg keeps the CPUs it inherits, as long as nobody else is given them`);
   }
   try {
-    execute(command, own ? ['-progress', `unix:${resolve(options.socket)}`, ...args] : args);
+    execute(
+      command,
+      own ? ['-progress', progressTarget(resolve(options.socket), options.note), ...args] : args,
+    );
   } catch (error) {
     await client.release({ ...lease, reason: messageOf(error).slice(0, 200) }).catch(() => {});
     client.close();
     throw error;
+  }
+}
+
+function progressTarget(socket: string, note: (text: string) => void): string {
+  const { pid } = process;
+  const file = progressFile(socket, { pid, startTicks: hostAddon().startTicks(pid) });
+  try {
+    const fd = openSync(file, 'wx', 0o660);
+    // The daemon cuts it when it has read it.
+    fchmodSync(fd, 0o660);
+    closeSync(fd);
+    return `file:${file}`;
+  } catch (error) {
+    note(`its progress ends with the daemon (${messageOf(error)})`);
+    return `unix:${socket}`;
   }
 }
 

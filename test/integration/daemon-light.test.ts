@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { haveFfmpeg } from '../support/client-against-server.js';
@@ -43,11 +43,17 @@ describe.skipIf(!haveFfmpeg)('a channel in light mode', { timeout: 120_000 }, ()
     expect(usage!.wallSeconds).toBeLessThan(8 + 3);
   });
 
-  it('outlives a restart of the daemon, which adopts it and sees its end', async () => {
+  it('outlives a restart of the daemon, which adopts it, goes on to know its speed, and sees its end', async () => {
     const running = daemon.run(['--exec', '--name', 'kept'], command(12));
     await until(async () => ((await daemon.reservation('kept'))?.speed ?? 0) > 0.5, 'its speed is known');
+    const progress = `${daemon.socket}.progress`;
     await daemon.end('SIGKILL');
     await daemon.start();
+    await until(
+      async () => ((await daemon.reservation('kept'))?.speed ?? 0) > 0.5,
+      'its speed is known again',
+    );
+    expect(readdirSync(progress)).toHaveLength(1);
     await new Promise((resolve) => setTimeout(resolve, 2 * LEASE_MS));
     expect(await now('kept')).toMatchObject({ state: 'RESERVATION_STATE_ACTIVE', selfHeld: true });
     expect((await running.ended).code).toBe(0);
@@ -56,5 +62,6 @@ describe.skipIf(!haveFfmpeg)('a channel in light mode', { timeout: 120_000 }, ()
       'its end is seen',
       2_000,
     );
+    expect(readdirSync(progress)).toEqual([]);
   });
 });

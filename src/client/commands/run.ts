@@ -149,8 +149,7 @@ have options behind it: 'filters nlmeans=off -preset ultrafast'.
 of several renditions, without the largest.
 
 With --exec nothing stays resident but FFmpeg: the process that reserved becomes it, the daemon sees its end, and
-FFmpeg reports its progress to the daemon by itself. That mode has no report and no ladder; after a restart of the daemon
-the channel keeps its CPUs, but its speed is no longer known.
+FFmpeg reports its progress to the daemon by itself, over restarts of the daemon too. That mode has no report and no ladder.
 
 An FFmpeg of a terminal or of a systemd unit gets ^C or SIGTERM from there too; the wrapper then passes its own on
 only after 5 s, because a second signal makes FFmpeg drop what it has not written.
