@@ -1,10 +1,11 @@
+import { candidateCpuCounts } from '../balancer/demand.js';
 import { type Forecast, HORIZONS, type Quantiles } from '../forecast/forecast.js';
 import type { ChannelRequest } from '../rpc/control.js';
 import type { Topology } from '../topology/topology.js';
 import type { MeasuredChannel } from './population.js';
 
-/** The first of balancer/demand.ts: no measured channel needs more. */
-export const COUNTS = [1, 2, 3, 4, 6, 8, 12, 16];
+/** No measured channel needs more CPUs. */
+const MOST_CPUS = 16;
 
 /** Only memory and ingress would look at the signature. */
 export const REQUEST: ChannelRequest = {
@@ -18,6 +19,11 @@ export const REQUEST: ChannelRequest = {
   exclusive: false,
   cpuCount: 0,
 };
+
+/** As the daemon asks for, on a host of so many CPUs. */
+export function countsOn(cpus: number): number[] {
+  return candidateCpuCounts(REQUEST, Math.min(cpus, MOST_CPUS));
+}
 
 export function forecastOf({ horizons }: MeasuredChannel, cpuCount: number): Forecast {
   const spread = (quantiles: Quantiles): Quantiles => ({

@@ -37,7 +37,7 @@ import {
 import { milliOf } from '../reservation/cpu-shares.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
-import { COUNTS, forecastOf, plainTopology, REQUEST } from './corecast-inputs.js';
+import { countsOn, forecastOf, plainTopology, REQUEST } from './corecast-inputs.js';
 import type { Host } from './host.js';
 import type { Policy, PolicyKind } from './policy.js';
 import { type MeasuredChannel, STEP_S } from './population.js';
@@ -291,7 +291,7 @@ export class Corecast implements Policy {
   #forecastsOf(channel: MeasuredChannel, cpus: number): readonly Forecast[] {
     const known = this.#forecasts.get(channel);
     if (known !== undefined) return known;
-    const forecasts = COUNTS.filter((count) => count <= cpus).map((count) => forecastOf(channel, count));
+    const forecasts = countsOn(cpus).map((count) => forecastOf(channel, count));
     this.#forecasts.set(channel, forecasts);
     return forecasts;
   }
