@@ -4,6 +4,7 @@ import { normalQuantile } from './balancer/shared-demand.js';
 import type { Config } from './config/schema.js';
 import type { Recorder } from './feedback/recorder.js';
 import type { HostForecaster } from './forecast/forecaster.js';
+import type { Signature } from './forecast/signature.js';
 import type { Clock } from './lib/clock.js';
 import type { Log } from './lib/log.js';
 import type { Monitor } from './monitor/sample.js';
@@ -45,7 +46,11 @@ export function createAdjuster(parts: AdjustingParts): Adjuster {
     active,
     usage: (id) => recorder.usage(id),
     idleCores: (held) => idleCores(monitor, held),
-    reforecast: (id) => reforecast(parts, id),
+    reforecast: (id, ingressBps) => reforecast(parts, id, ingressBps),
+    ingress: (id) => ({
+      window: recorder.channelWindow(id),
+      expectedBps: reservations.requestOf(id)?.signature.input.bitrateBps ?? 0,
+    }),
     shared: (id) => reservations.sharedPart(id),
     closing: () => reservations.closing(),
     place: ({ id, cpus, exclusive, channelClass }, sharesMilli, idle = false) => {
@@ -100,6 +105,19 @@ function idleCores(monitor: Monitor, held: readonly CpuShare[]): number {
   return held.reduce((idle, { cpu }) => idle + 1 - (busy?.get(cpu) ?? 1), 0);
 }
 
+/** The same stream with another bit rate: more bits for each pixel, too. */
+function withIngress(signature: Signature, ingressBps: number): Signature {
+  const { input, complexity } = signature;
+  const { bitsPerPixel } = complexity;
+  const factor = input.bitrateBps > 0 ? ingressBps / input.bitrateBps : 1;
+  return {
+    ...signature,
+    input: { ...input, bitrateBps: Math.round(ingressBps) },
+    complexity:
+      bitsPerPixel === undefined ? complexity : { ...complexity, bitsPerPixel: bitsPerPixel * factor },
+  };
+}
+
 /** Tasks that wait for memory a fifth of the time: a host that thrashes, which another encoder makes worse for all. */
 const MEMORY_STALLED = 0.2;
 
@@ -112,12 +130,13 @@ function memoryTrouble(monitor: Monitor): string {
 async function reforecast(
   { reservations, recorder, forecaster, monitor, topology }: AdjustingParts,
   id: string,
+  ingressBps: number | undefined,
 ): Promise<number | undefined> {
   const request = reservations.requestOf(id);
   const held = reservations.get(id)?.cpus.length ?? 0;
   if (request === undefined || held === 0) return undefined;
   const [forecast] = await forecaster.forecast({
-    signature: request.signature,
+    signature: ingressBps === undefined ? request.signature : withIngress(request.signature, ingressBps),
     host: monitor.window(),
     channel: recorder.channelWindow(id),
     candidates: [held],

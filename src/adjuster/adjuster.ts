@@ -1,12 +1,14 @@
 import { SeenUse } from '../balancer/seen-demand.js';
 import type { SeenDemand } from '../balancer/shared-demand.js';
 import type { Config } from '../config/schema.js';
+import type { ChannelState } from '../forecast/forecast.js';
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { CpuShare, Reservation } from '../reservation/reservation.js';
 import type { SharedPart } from '../reservation/shared-cpus.js';
 import type { ChannelUsage, Directive } from '../rpc/control.js';
+import { IngressChange } from './ingress-change.js';
 import { type ChannelView, demandOf, deviationOf, LATE_SPEED, type Place, type Plan, plan } from './plan.js';
 
 /** What the adjuster reads and the levers that it may pull. */
@@ -18,8 +20,13 @@ export interface AdjusterDeps {
   usage(id: string): ChannelUsage | undefined;
   /** The idle shares of these CPUs over the last tick, summed. */
   idleCores(cpus: readonly CpuShare[]): number;
-  /** The 0.9 quantile of a fresh forecast for the running channel, cores; undefined when there is none. */
-  reforecast(id: string): Promise<number | undefined>;
+  /**
+   * The 0.9 quantile of a fresh forecast for the running channel, cores; undefined when there is none. `ingressBps`: what its
+   * input is now, where that has changed.
+   */
+  reforecast(id: string, ingressBps?: number): Promise<number | undefined>;
+  /** Its last steps, oldest first, and the bit rate of the input that it was admitted with. */
+  ingress?(id: string): { readonly window: readonly ChannelState[]; readonly expectedBps: number };
   /** Of a channel that shares its CPUs: what it needs now. */
   shared(id: string): SharedPart | undefined;
   /** A channel that could leave CPUs to others, and where it would go. */
@@ -56,6 +63,10 @@ interface Watch {
   readonly admittedMilli: number;
   readonly demandByRung: (number | undefined)[];
   busy: boolean;
+  /** Made with the first look. */
+  ingress: IngressChange | undefined;
+  /** Its input has changed to this; forecasts since then are for it. */
+  ingressBps: number | undefined;
   seen: SeenUse;
   lookedMs: number;
 }
@@ -141,6 +152,7 @@ export class Adjuster {
     watch.seen.add(1000 * demandOf(usage), (now - watch.lookedMs) / 1000);
     watch.lookedMs = now;
     if (watch.busy) return undefined;
+    this.#lookAtIngress(reservation.id, watch);
     const view = this.#viewOf(reservation, usage, watch, now);
     if (deviationOf(view) === undefined) {
       watch.deviatingSinceMs = undefined;
@@ -189,6 +201,20 @@ export class Adjuster {
     return undefined;
   }
 
+  /** A stream that is another one now is forecast anew; what comes of it the next looks see. */
+  #lookAtIngress(id: string, watch: Watch): void {
+    const ingress = this.#deps.ingress?.(id);
+    if (ingress === undefined) return;
+    watch.ingress ??= new IngressChange(ingress.expectedBps);
+    const bps = watch.ingress.seen(ingress.window);
+    if (bps === undefined) return;
+    watch.ingressBps = bps;
+    this.#deps.log.info({ id, ingressBps: Math.round(bps) }, 'its input has changed; forecast anew');
+    this.#deps
+      .reforecast(id, bps)
+      .catch((error) => this.#deps.log.warn({ id, error: messageOf(error) }, 'not forecast anew'));
+  }
+
   async #apply(
     reservation: Reservation,
     next: Exclude<Plan, { action: 'none' | 'overloaded' }>,
@@ -220,7 +246,7 @@ export class Adjuster {
 
   /** The forecast of the running channel may know that it will need yet more than it uses now. */
   async #larger(reservation: Reservation, usage: ChannelUsage, cpus: readonly CpuShare[]) {
-    const q90 = await this.#deps.reforecast(reservation.id);
+    const q90 = await this.#deps.reforecast(reservation.id, this.#watches.get(reservation.id)?.ingressBps);
     if (q90 === undefined || q90 <= usage.usageCores) return undefined;
     const needMilli = Math.ceil((q90 / (1 - this.#deps.config().limits.headroom)) * 1000);
     if (needMilli <= cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0)) return undefined;
@@ -257,6 +283,8 @@ export class Adjuster {
         unhelpfulUntilMs: new Map(),
         degraded: undefined,
         busy: false,
+        ingress: undefined,
+        ingressBps: undefined,
         seen: new SeenUse(),
         lookedMs: now,
       };
@@ -284,6 +312,7 @@ export class Adjuster {
       speed: usage.speed ?? 1,
       lagSeconds: usage.lagSeconds ?? 0,
       forecastQ90Cores: usage.forecastQ90Cores,
+      ...(watch.ingressBps === undefined ? {} : { forecastAnew: true }),
       admittedMilli: watch.admittedMilli,
       demandByRung: watch.demandByRung,
       idleCores: this.#deps.idleCores(reservation.cpus),

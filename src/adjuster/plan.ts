@@ -25,6 +25,8 @@ export interface ChannelView {
   readonly lagSeconds: number;
   /** 0.9 quantile of the forecast in force, cores. */
   readonly forecastQ90Cores: number;
+  /** Its input is another than it was admitted with, and it was forecast anew. */
+  readonly forecastAnew?: boolean;
   /** Least it may shrink to: what was reserved at admission, thousandths. */
   readonly admittedMilli: number;
   /** Cores used at each rung while it kept real time; index = rung. Undefined where it never did. */
@@ -111,6 +113,10 @@ export function deviationOf(channel: ChannelView): string | undefined {
     const { usageCores, waitCores } = channel.now!;
     return `uses ${usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} cores, and ${waitCores.toFixed(1)} threads wait for a CPU`;
   }
+  if (outgrows(channel)) {
+    const forecast = channel.forecastQ90Cores.toFixed(2);
+    return `its input has changed: the forecast is now ${forecast} of ${reservedCores.toFixed(2)} reserved cores`;
+  }
   // Who shares CPUs may use more than its part, as long as all together do not.
   if (channel.shared !== undefined) return sharedDeviation(channel, channel.shared);
   if (channel.live && channel.usageCores > reservedCores * SATURATED) {
@@ -128,6 +134,11 @@ function isPressed(channel: ChannelView): boolean {
   if (!live || now === undefined || !areFull(channel)) return false;
   const most = shared === undefined ? coresOf(reserved) * SATURATED : forecastQ90Cores * LEFT_FAR;
   return now.waitCores > WAITING && now.usageCores > most;
+}
+
+/** What it will come to need is known before it uses it. */
+function outgrows({ live, forecastAnew, forecastQ90Cores, reserved }: ChannelView): boolean {
+  return live && forecastAnew === true && forecastQ90Cores > coresOf(reserved) * LEFT_FORECAST;
 }
 
 /** Somebody who reserved nothing runs on its CPUs, and it gets less of them than it was promised. */
@@ -217,12 +228,13 @@ function relieve(
 
 /** More than it was seen to need until now, where it is plain that it does. */
 function neededOf(channel: ChannelView, { needMilli }: { readonly needMilli: number }, ownMilli: number) {
-  return isPressed(channel) ? Math.max(needMilli, ownMilli) : needMilli;
+  return isPressed(channel) || outgrows(channel) ? Math.max(needMilli, ownMilli) : needMilli;
 }
 
-/** Of a pressed channel the last second says more than the last five. */
+/** Of a pressed channel the last second says more than the last five; of one whose input has grown its forecast does. */
 function demandNow(channel: ChannelView): number {
-  return Math.max(demandOf(channel), isPressed(channel) ? channel.now!.usageCores : 0);
+  const now = isPressed(channel) ? channel.now!.usageCores : 0;
+  return Math.max(demandOf(channel), now, outgrows(channel) ? channel.forecastQ90Cores : 0);
 }
 
 /** As much as it has, on CPUs that are idle. Those who share look for themselves (among). */

@@ -88,6 +88,19 @@ describe('plan', () => {
     expect(plan({ ...pressed, shared }, limits, among).action).toBe('move');
   });
 
+  it('grows to the forecast of an input that has changed, before the channel uses it', () => {
+    const changed: ChannelView = { ...steady, forecastQ90Cores: 0.8, deviatingMs: 6_000 };
+    expect(plan(changed, limits, roomFor(2_000)).action).toBe('none');
+    const next = plan({ ...changed, forecastAnew: true }, limits, roomFor(2_000));
+    expect(next).toMatchObject({ action: 'grow', cpus: [{ cpu: 0, shareMilli: 1_000 }] });
+    expect('reason' in next && next.reason).toContain(
+      'its input has changed: the forecast is now 0.80 of 0.50',
+    );
+    const late = { ...changed, forecastAnew: true, ladderRungs: 2 };
+    // It is on time: no rung is worth it yet.
+    expect(plan(late, limits, () => undefined).action).toBe('none');
+  });
+
   it('leaves CPUs that somebody else keeps busy, as it is, for idle ones', () => {
     const squeezed: ChannelView = {
       ...late,
