@@ -9,7 +9,17 @@ import type { CpuShare, Reservation } from '../reservation/reservation.js';
 import type { SharedPart } from '../reservation/shared-cpus.js';
 import type { ChannelUsage, Directive } from '../rpc/control.js';
 import { IngressChange } from './ingress-change.js';
-import { type ChannelView, demandOf, deviationOf, LATE_SPEED, type Place, type Plan, plan } from './plan.js';
+import {
+  type ChannelView,
+  cheaperRung,
+  demandOf,
+  deviationOf,
+  LATE_SPEED,
+  type Place,
+  type Plan,
+  plan,
+} from './plan.js';
+import { above, below } from './rank.js';
 
 /** What the adjuster reads and the levers that it may pull. */
 export interface AdjusterDeps {
@@ -56,7 +66,7 @@ interface Watch {
   /** When a rung may be tried again, monotonic milliseconds. */
   readonly unhelpfulUntilMs: Map<number, number>;
   /** The rung that it was brought down to last, and what it would have needed then to keep real time, cores. */
-  degraded: { readonly rung: number; readonly fromCores: number } | undefined;
+  degraded: { readonly rung: number; readonly fromCores: number; readonly atMs: number } | undefined;
   deviatingSinceMs: number | undefined;
   calmSinceMs: number | undefined;
   changedAtMs: number;
@@ -71,12 +81,16 @@ interface Watch {
   lookedMs: number;
 }
 
+type Change = Exclude<Plan, { action: 'none' | 'overloaded' }>;
+
 /** A host at rest need not be put in order in a hurry. */
 const CLOSE_EVERY_MS = 5_000;
 /** A rung must save so much of the demand to have helped. */
 const LEAST_SAVING = 0.1;
 /** One that did not is left out for so long. */
 const UNHELPFUL_MS = 1_800_000;
+/** A change of rung is a restart, under load: so long until it is seen whether it was enough. */
+const TAKES_EFFECT_MS = 6_000;
 const EVENTS = { grow: 'grown', move: 'moved', shrink: 'shrunk' } as const;
 /** Of the newest tick in the running mean of a rung's demand: the burst at an encoder's start is soon forgotten. */
 const DEMAND_WEIGHT = 0.1;
@@ -177,7 +191,14 @@ export class Adjuster {
     const overVod = (shares: readonly number[]) => this.#deps.couldGrowOverVod(reservation.id, shares);
     const next = plan(this.#viewOf(reservation, usage, watch, now), planLimits, place, overVod);
     if (next.action === 'none') return undefined;
+    const lateMs = now - (watch.deviatingSinceMs ?? now);
+    const asksOthers =
+      next.action === 'degrade' || (next.action === 'overloaded' && lateMs >= adjust.degrade_ms);
+    if (asksOthers && !adjust.dry_run && adjust.enabled) {
+      if (await this.#othersGiveWay(reservation, next.reason, now)) return undefined;
+    }
     if (next.action === 'overloaded') return next.reason;
+    if (next.action === 'restore' && this.#someoneGoesFirst(reservation)) return undefined;
     if (adjust.dry_run || !adjust.enabled) {
       this.#deps.log.info(
         { id: reservation.id, plan: next },
@@ -186,6 +207,11 @@ export class Adjuster {
       watch.changedAtMs = now;
       return undefined;
     }
+    await this.#carryOut(reservation, watch, next, usage);
+    return undefined;
+  }
+
+  async #carryOut(reservation: Reservation, watch: Watch, next: Change, usage: ChannelUsage): Promise<void> {
     watch.busy = true;
     try {
       await this.#apply(reservation, next, usage);
@@ -194,11 +220,39 @@ export class Adjuster {
     } finally {
       watch.busy = false;
       watch.grew = ['grow', 'move', 'preempt'].includes(next.action);
-      watch.changedAtMs = clock.monotonicMs();
+      watch.changedAtMs = this.#deps.clock.monotonicMs();
       watch.deviatingSinceMs = undefined;
       watch.calmSinceMs = undefined;
     }
-    return undefined;
+  }
+
+  /** True where a channel that ranks below this one, on its CPUs, goes down a rung for it or has just done so. */
+  async #othersGiveWay(reservation: Reservation, why: string, now: number): Promise<boolean> {
+    const { cooldown_ms } = this.#deps.config().adjust;
+    for (const other of below(reservation, this.#deps.active())) {
+      const watch = this.#watches.get(other.id);
+      const usage = this.#deps.usage(other.id);
+      if (watch === undefined || usage === undefined) continue;
+      const sinceDegradedMs = now - (watch.degraded?.atMs ?? Number.NEGATIVE_INFINITY);
+      if (watch.busy || sinceDegradedMs < TAKES_EFFECT_MS) return true;
+      // A start is no time for a change; a rung that was not enough may be followed by another.
+      const settled =
+        now - watch.changedAtMs >= cooldown_ms || watch.changedAtMs - (watch.degraded?.atMs ?? 0) < 1_000;
+      const rung = cheaperRung({ ...other, unhelpful: unhelpfulOf(watch, now) });
+      if (rung === undefined || !settled) continue;
+      const { name, id, priority } = reservation;
+      const reason = `gives way to ${name === '' ? id : JSON.stringify(name)}, of priority ${priority}: ${why}`;
+      await this.#carryOut(other, watch, { action: 'degrade', rung, reason }, usage);
+      if ((watch.degraded?.atMs ?? 0) >= now) return true;
+    }
+    return false;
+  }
+
+  /** A channel that ranks above it, on its CPUs, is not well yet. */
+  #someoneGoesFirst(reservation: Reservation): boolean {
+    return above(reservation, this.#deps.active()).some(
+      ({ id, rung }) => rung > 0 || this.#watches.get(id)?.deviatingSinceMs !== undefined,
+    );
   }
 
   /** A stream that is another one now is forecast anew; what comes of it the next looks see. */
@@ -215,11 +269,7 @@ export class Adjuster {
       .catch((error) => this.#deps.log.warn({ id, error: messageOf(error) }, 'not forecast anew'));
   }
 
-  async #apply(
-    reservation: Reservation,
-    next: Exclude<Plan, { action: 'none' | 'overloaded' }>,
-    usage: ChannelUsage,
-  ) {
+  async #apply(reservation: Reservation, next: Change, usage: ChannelUsage) {
     const { id } = reservation;
     this.#deps.log.info({ id, action: next.action, reason: next.reason }, 'adjusting');
     if (next.action === 'degrade' || next.action === 'restore') {
@@ -266,7 +316,7 @@ export class Adjuster {
     if (degraded?.rung === rung && cores > degraded.fromCores * (1 - LEAST_SAVING)) {
       watch.unhelpfulUntilMs.set(rung, this.#deps.clock.monotonicMs() + UNHELPFUL_MS);
     }
-    watch.degraded = { rung: next, fromCores: cores };
+    watch.degraded = { rung: next, fromCores: cores, atMs: this.#deps.clock.monotonicMs() };
   }
 
   #watchOf(reservation: Reservation, now: number): Watch {
@@ -307,7 +357,7 @@ export class Adjuster {
       live: reservation.channelClass === 'live',
       rung: reservation.rung,
       ladderRungs: reservation.ladderRungs,
-      unhelpful: [...watch.unhelpfulUntilMs].filter(([, untilMs]) => now < untilMs).map(([rung]) => rung),
+      unhelpful: unhelpfulOf(watch, now),
       usageCores: usage.usageCores,
       speed: usage.speed ?? 1,
       lagSeconds: usage.lagSeconds ?? 0,
@@ -323,4 +373,9 @@ export class Adjuster {
       grew: watch.grew,
     };
   }
+}
+
+/** Rungs that are left out now. */
+function unhelpfulOf({ unhelpfulUntilMs }: Watch, now: number): number[] {
+  return [...unhelpfulUntilMs].filter(([, untilMs]) => now < untilMs).map(([rung]) => rung);
 }

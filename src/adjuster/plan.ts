@@ -308,7 +308,11 @@ function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan 
   };
 }
 
-function cheaperRung({ rung, ladderRungs, unhelpful = [] }: ChannelView): number | undefined {
+export function cheaperRung({
+  rung,
+  ladderRungs,
+  unhelpful = [],
+}: Pick<ChannelView, 'rung' | 'ladderRungs' | 'unhelpful'>): number | undefined {
   for (let next = rung + 1; next <= ladderRungs; next++) if (!unhelpful.includes(next)) return next;
   return undefined;
 }
