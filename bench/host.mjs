@@ -28,7 +28,7 @@ import { NEIGHBOUR_S, RECOVERY_S, runRamp } from './host/ramp.mjs';
 import { burstOf, compare, costsOf, forecastsOf, outcomeOf } from './host/score.mjs';
 import { calibrate, dist } from './live/daemon.mjs';
 
-const { LATE_LAG_S } = await import(`${dist}/adjuster/plan.js`);
+const { LATE_LAG_S } = await import(`${dist}/adjuster/deviation.js`);
 const { allowedCpus } = await import(`${dist}/client/host-glance.js`);
 const { seededRandom } = await import(`${dist}/feedback/random.js`);
 

@@ -9,7 +9,7 @@ const src = join(dirname(fileURLToPath(import.meta.url)), '..', 'src');
 const PURE = [
   /^balancer\//,
   /^reservation\/(allocator|lease|occupancy|reservation)/,
-  /^adjuster\/plan/,
+  /^adjuster\/(plan|deviation|ingress|rank)/,
   /^topology\/(topology|parse)/,
   /^feedback\/promotion/,
   /^simulate\//,

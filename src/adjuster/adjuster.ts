@@ -8,18 +8,11 @@ import type { Log } from '../lib/log.js';
 import type { CpuShare, Reservation } from '../reservation/reservation.js';
 import type { SharedPart } from '../reservation/shared-cpus.js';
 import type { ChannelUsage, Directive } from '../rpc/control.js';
+import { type ChannelView, demandOf, deviationOf, LATE_SPEED } from './deviation.js';
 import { IngressChange } from './ingress-change.js';
-import {
-  type ChannelView,
-  cheaperRung,
-  demandOf,
-  deviationOf,
-  LATE_SPEED,
-  type Place,
-  type Plan,
-  plan,
-} from './plan.js';
+import { cheaperRung, type Place, type Plan, plan } from './plan.js';
 import { above, below } from './rank.js';
+import { newWatch, unhelpfulOf, type Watch } from './watch.js';
 
 /** What the adjuster reads and the levers that it may pull. */
 export interface AdjusterDeps {
@@ -58,27 +51,6 @@ export interface AdjusterDeps {
   hostTrouble?(): string;
   /** Called with '' when the overload is over. */
   overloaded(reason: string): void;
-}
-
-interface Watch {
-  /** The last change gave it CPUs. */
-  grew: boolean;
-  /** When a rung may be tried again, monotonic milliseconds. */
-  readonly unhelpfulUntilMs: Map<number, number>;
-  /** The rung that it was brought down to last, and what it would have needed then to keep real time, cores. */
-  degraded: { readonly rung: number; readonly fromCores: number; readonly atMs: number } | undefined;
-  deviatingSinceMs: number | undefined;
-  calmSinceMs: number | undefined;
-  changedAtMs: number;
-  readonly admittedMilli: number;
-  readonly demandByRung: (number | undefined)[];
-  busy: boolean;
-  /** Made with the first look. */
-  ingress: IngressChange | undefined;
-  /** Its input has changed to this; forecasts since then are for it. */
-  ingressBps: number | undefined;
-  seen: SeenUse;
-  lookedMs: number;
 }
 
 type Change = Exclude<Plan, { action: 'none' | 'overloaded' }>;
@@ -322,22 +294,7 @@ export class Adjuster {
   #watchOf(reservation: Reservation, now: number): Watch {
     let watch = this.#watches.get(reservation.id);
     if (watch === undefined) {
-      watch = {
-        deviatingSinceMs: undefined,
-        calmSinceMs: undefined,
-        // The start itself counts as a change: encoders fill their look-ahead first.
-        changedAtMs: now,
-        admittedMilli: reservation.cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0),
-        demandByRung: [],
-        grew: false,
-        unhelpfulUntilMs: new Map(),
-        degraded: undefined,
-        busy: false,
-        ingress: undefined,
-        ingressBps: undefined,
-        seen: new SeenUse(),
-        lookedMs: now,
-      };
+      watch = newWatch(reservation, now);
       this.#watches.set(reservation.id, watch);
     }
     return watch;
@@ -373,9 +330,4 @@ export class Adjuster {
       grew: watch.grew,
     };
   }
-}
-
-/** Rungs that are left out now. */
-function unhelpfulOf({ unhelpfulUntilMs }: Watch, now: number): number[] {
-  return [...unhelpfulUntilMs].filter(([, untilMs]) => now < untilMs).map(([rung]) => rung);
 }

@@ -9,7 +9,8 @@
  * Memory, ingress, queue, VOD, ladders and the making of room by moving others are left out. All channels of a segment
  * (reservation/allocator-spread.ts) run on its open CPUs as one pool, as those of the other policies do on all.
  */
-import { LATE_LAG_S, LATE_SPEED, plan } from '../adjuster/plan.js';
+import { LATE_LAG_S, LATE_SPEED } from '../adjuster/deviation.js';
+import { plan } from '../adjuster/plan.js';
 import { decide } from '../balancer/decide.js';
 import { SeenUse } from '../balancer/seen-demand.js';
 import {

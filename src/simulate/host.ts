@@ -1,4 +1,4 @@
-import { LATE_LAG_S } from '../adjuster/plan.js';
+import { LATE_LAG_S } from '../adjuster/deviation.js';
 import { STEP_S, TABLE_MASK } from './population.js';
 import type { Arrival } from './workload.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type ChannelView, deviationOf, type Place, type PlanLimits, plan } from '../../src/adjuster/plan.js';
+import { type ChannelView, deviationOf } from '../../src/adjuster/deviation.js';
+import { type Place, type PlanLimits, plan } from '../../src/adjuster/plan.js';
 
 const limits: PlanLimits = { headroom: 0.2, sustainMs: 5_000, restoreMs: 30_000, cooldownMs: 15_000 };
 

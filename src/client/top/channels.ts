@@ -4,7 +4,7 @@ import { cores, word } from '../print.js';
 import type { Paint, Style } from './paint.js';
 import { printable, tail, toCells } from './text.js';
 
-/** As the adjuster sees it (adjuster/plan.ts): a live channel slower, or further behind, is late. */
+/** As the adjuster sees it (adjuster/deviation.ts): a live channel slower, or further behind, is late. */
 const LATE_SPEED = 0.97;
 const LATE_LAG_S = 1;
 const BAR = 10;
