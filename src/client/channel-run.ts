@@ -52,6 +52,8 @@ export interface RungChange {
 const STOP_MS = 10_000;
 /** To make way for another rung: what it still holds is worth less than the time that nothing comes in. */
 const MAKE_WAY_MS = 4_000;
+/** Where all outputs are streams: what is still in the encoder would come late, and no file is left without its end. */
+const MAKE_WAY_STREAM_MS = 1_000;
 /** A new FFmpeg that fails within this time, before its first frame, shows a rung that does not work. */
 const FAILED_START_MS = 5_000;
 /** Starts of one rung; a receiver may take a moment to let go of the old connection. */
@@ -369,7 +371,8 @@ export class ChannelRun {
     this.#kept?.ending();
     // A start that is tried again goes on from the same moment.
     if (this.#starts === 0) this.#stopAskedMs = clock.monotonicMs();
-    const ending = await this.#process.stop(MAKE_WAY_MS);
+    const withinMs = this.#kept?.streamsOnly === true ? MAKE_WAY_STREAM_MS : MAKE_WAY_MS;
+    const ending = await this.#process.stop(withinMs);
     // It may have come to its own end, or been told to end, while it was asked to make way.
     if (this.#stopping || ending.code === 0) return ending;
     this.#addDone(clock.monotonicMs());

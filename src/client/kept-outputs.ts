@@ -1,7 +1,7 @@
 import { messageOf } from '../lib/errors.js';
 import { closePlaylists, continuationOf, withOpenPlaylists } from './continuity.js';
 import { DashPresentation } from './dash-presentation.js';
-import type { FfmpegCommand } from './ffmpeg-args.js';
+import { type FfmpegCommand, lastOption } from './ffmpeg-args.js';
 
 /** The outputs of a command whose FFmpeg may be replaced, kept going over all its runs (continuity.ts). */
 export class KeptOutputs {
@@ -19,6 +19,13 @@ export class KeptOutputs {
   /** A receiver sees the connection of one FFmpeg end and the next one's begin. */
   get reopens(): boolean {
     return this.command.outputs.some((output) => continuationOf(output) === 'reopened');
+  }
+
+  /** None of them is a file, or may write one. */
+  get streamsOnly(): boolean {
+    return this.command.outputs.every(
+      (output) => continuationOf(output) === 'reopened' && lastOption(output.options, 'f')?.value !== 'tee',
+    );
   }
 
   /** The present FFmpeg is about to be asked to end. */

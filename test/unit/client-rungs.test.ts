@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { continuationOf, nextSequence, partName, withOpenPlaylists } from '../../src/client/continuity.js';
 import { parseFfmpegCommand } from '../../src/client/ffmpeg-args.js';
+import { KeptOutputs } from '../../src/client/kept-outputs.js';
 import { atRung, parseRung } from '../../src/client/rungs.js';
 import { shellWords } from '../../src/client/shell-words.js';
 
@@ -160,4 +161,16 @@ it('a rung without an output keeps what its filters lead to, and encodes nothing
   expect(atRung(parseFfmpegCommand(line.split(' ')), rung).join(' ')).toBe(
     'ffmpeg -i l -filter_complex split[a][b] -map [a] -t 9 -c:v wrapped_avframe -c:a pcm_s16le -f null - -map [b] -preset fast small.m3u8',
   );
+});
+
+describe('KeptOutputs', () => {
+  it.each([
+    ['ffmpeg -i live -f flv rtmp://h/a', true],
+    ['ffmpeg -i live -f flv rtmp://h/a -f mpegts udp://h:1 -f null -', true],
+    ['ffmpeg -i live -f flv rtmp://h/a out.mp4', false],
+    ['ffmpeg -i live -f tee rtmp://h/a|out.mp4', false],
+    ['ffmpeg -i live -f hls http://h/live.m3u8', false],
+  ])('%s: streams only: %s', (line, streamsOnly) => {
+    expect(new KeptOutputs(parseFfmpegCommand(line.split(' '))).streamsOnly).toBe(streamsOnly);
+  });
 });
