@@ -1,4 +1,3 @@
-import { SeenUse } from '../balancer/seen-demand.js';
 import type { SeenDemand } from '../balancer/shared-demand.js';
 import type { Config } from '../config/schema.js';
 import type { ChannelState } from '../forecast/forecast.js';
@@ -12,7 +11,7 @@ import { type ChannelView, demandOf, deviationOf, LATE_SPEED } from './deviation
 import { IngressChange } from './ingress-change.js';
 import { cheaperRung, type Place, type Plan, plan } from './plan.js';
 import { above, below } from './rank.js';
-import { newWatch, unhelpfulOf, type Watch } from './watch.js';
+import { newWatch, see, seeAnew, unhelpfulOf, type Watch } from './watch.js';
 
 /** What the adjuster reads and the levers that it may pull. */
 export interface AdjusterDeps {
@@ -135,8 +134,7 @@ export class Adjuster {
     if (usage === undefined) return undefined;
     const now = clock.monotonicMs();
     const watch = this.#watchOf(reservation, now);
-    watch.seen.add(1000 * demandOf(usage), (now - watch.lookedMs) / 1000);
-    watch.lookedMs = now;
+    see(watch, 1000 * demandOf(usage), now);
     if (watch.busy) return undefined;
     this.#lookAtIngress(reservation.id, watch);
     const view = this.#viewOf(reservation, usage, watch, now);
@@ -252,7 +250,7 @@ export class Adjuster {
       await this.#deps.setRung(id, next.rung, next.reason);
       if (next.action === 'degrade') this.#judgeRung(reservation, next.rung, usage);
       const watch = this.#watches.get(id);
-      if (watch !== undefined) watch.seen = new SeenUse();
+      if (watch !== undefined) seeAnew(watch, this.#deps.clock.monotonicMs());
       return;
     }
     if (next.action === 'preempt') {

@@ -21,8 +21,14 @@ export interface Watch {
   /** Its input has changed to this; forecasts since then are for it. */
   ingressBps: number | undefined;
   seen: SeenUse;
-  lookedMs: number;
+  /** Until when its use is seen, or from when on it will be. */
+  seenToMs: number;
 }
+
+/** Loading FFmpeg and opening its encoders costs a small channel as much as seconds of media: so long it is not seen. */
+const LOADING_MS = 1_500;
+/** What a channel uses is told as a mean over so long (feedback/channel-record.ts). */
+const MEAN_MS = 5_000;
 
 export function newWatch(reservation: Reservation, now: number): Watch {
   return {
@@ -39,8 +45,22 @@ export function newWatch(reservation: Reservation, now: number): Watch {
     ingress: undefined,
     ingressBps: undefined,
     seen: new SeenUse(),
-    lookedMs: now,
+    seenToMs: now + LOADING_MS,
   };
+}
+
+/** `milli`: of a CPU, what it would have used at real time, the mean of the last MEAN_MS. */
+export function see(watch: Watch, milli: number, now: number): void {
+  const sinceMs = now - watch.seenToMs;
+  if (watch.seen.seconds === 0 && sinceMs < MEAN_MS) return;
+  watch.seen.add(milli, sinceMs / 1000);
+  watch.seenToMs = now;
+}
+
+/** Another FFmpeg does its work from now on. */
+export function seeAnew(watch: Watch, now: number): void {
+  watch.seen = new SeenUse();
+  watch.seenToMs = now + LOADING_MS;
 }
 
 /** Rungs that are left out now. */

@@ -71,13 +71,12 @@ export function forecastDemand({ horizons }: Pick<Forecast, 'horizons'>): Channe
 /**
  * The forecast, corrected by what was seen since: two measurements of the same mean, weighted by the inverse of their variances.
  * A mean over `s` seconds errs as means over SEEN_BLOCK_S vary, by the root of SEEN_BLOCK_S / s more. A forecast errs at least by
- * what it is seen to err, however sure it was. The first START_S say nothing: FFmpeg loads, encoders fill their look-ahead.
+ * what it is seen to err, however sure it was.
  */
 export function demandNow(forecast: ChannelDemand, seen: SeenDemand | undefined): ChannelDemand {
-  if (seen === undefined || seen.seconds <= START_S) return forecast;
+  if (seen === undefined || seen.seconds <= 0) return forecast;
   const likely = Math.max(seen.meanMilli, forecast.meanMilli);
-  const ofSeen =
-    Math.max(seen.deviationMilli, LEAST_VARIATION * likely) ** 2 * (SEEN_BLOCK_S / (seen.seconds - START_S));
+  const ofSeen = Math.max(seen.deviationMilli, LEAST_VARIATION * likely) ** 2 * (SEEN_BLOCK_S / seen.seconds);
   const ofForecast = Math.max(
     forecast.deviationMilli ** 2,
     (LEAST_ERROR * forecast.meanMilli) ** 2,
@@ -124,7 +123,6 @@ export function normalQuantile(quantile: number): number {
   return Math.max(0, t - above / below);
 }
 
-const START_S = 2;
 /** Of a forecast's mean: none is surer, whatever its quantiles say. */
 const LEAST_ERROR = 0.15;
 /** Of the mean; pieces of 5 s of one stream varied by 6 to 18 % (docs/simulation.md). */

@@ -126,12 +126,6 @@ describe('what is seen of a running channel', () => {
     expect(meanAfter(0, 12, 2000)).toBeGreaterThan(1900);
   });
 
-  it('says nothing while FFmpeg starts', () => {
-    const forecast = ofSpread(1000, 600, 1000);
-    expect(demandNow(forecast, seenFor(2, 0))).toBe(forecast);
-    expect(demandNow(forecast, seenFor(4, 100)).deviationMilli).toBeGreaterThan(200);
-  });
-
   it('is its mean and how much it varies over the last minutes', () => {
     const random = seededRandom(9);
     const seen = new SeenUse();
