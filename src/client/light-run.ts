@@ -49,6 +49,8 @@ export async function becomeFfmpeg(
   const { client, reservation, decision } = admission;
   const lease = { reservationId: reservation.id, token: reservation.token };
   options.note(LIGHT_MODE);
+  if (reservation.channelClass === 'CHANNEL_CLASS_VOD')
+    options.note('VOD that gives way to live is paused in light mode, never started anew');
   if (options.ladder) options.note('the rungs of --degrade are left out: light mode cannot restart FFmpeg');
   const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
     ? await svtAv1Major(command.program)

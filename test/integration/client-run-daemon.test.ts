@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { CorecastError } from '../../src/lib/errors.js';
 import { hostAddon } from '../../src/lib/native.js';
 import { clientAgainstServer, commandLine, haveFfmpeg } from '../support/client-against-server.js';
 import { runCli } from '../support/client-cli.js';
@@ -43,6 +44,21 @@ describe.skipIf(!haveFfmpeg)('corecast run with a daemon', { timeout: 120_000 },
       },
       usage: { cpuSeconds: 12.5 },
     });
+  });
+
+  it('leaves CPUs that are not its own any more: a reservation that expired before FFmpeg was attached', async () => {
+    const all = hostAddon().getThreadAffinity(0);
+    const { control } = world.rpc;
+    let pid = 0;
+    control.attach = async ({ process: ffmpeg }) => {
+      pid = ffmpeg.pid;
+      throw new CorecastError('WRONG_STATE', 'reservation r1 is EXPIRED (not started within 100 ms)');
+    };
+    const command = world.live('-t', '2', join(world.dir, 'out.mp4'));
+    const running = world.start(['--', ...command]);
+    await world.until(() => /on no CPUs of its own/.test(running.stderr()), 'it is unpinned');
+    for (const { cpus } of hostAddon().getProcessAffinity(pid)) expect(cpus).toEqual(all);
+    expect((await running.ended).code).toBe(0);
   });
 
   it('ends FFmpeg politely when the daemon asks, and follows a change of CPUs', async () => {

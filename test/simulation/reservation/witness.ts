@@ -206,6 +206,16 @@ export class Witness {
     }
   }
 
+  /** It is told to end: its CPUs are others' already, and it must be off them. */
+  givesWay(process: SimulatedProcess): void {
+    if (this.#host.kernel.disturbed || !process.alive) return;
+    const { schedulable } = this.#host.machine.topology;
+    for (const mask of process.threads.values()) {
+      if (schedulable.every((cpu) => mask.includes(cpu))) continue;
+      this.#violated(`process ${process.pid} gives way, yet is confined to CPUs ${mask}`);
+    }
+  }
+
   /** All faults have ended: whose process is stopped is PAUSED, and the other way round. Nobody is paused for ever. */
   stopped(): void {
     for (const [process, id] of this.#attached) {
