@@ -18,6 +18,7 @@ import type { Reservations } from './reservation/reservations.js';
 import type {
   CalibrationView,
   ChannelRequest,
+  ChannelUsage,
   Control,
   Directive,
   HostView,
@@ -99,7 +100,7 @@ export function createControl(parts: ControlParts): Control {
     },
     reservations: (includeEnded) =>
       reservations.list(includeEnded).map((reservation) => {
-        const usage = recorder.usage(reservation.id);
+        const usage = usageOf(parts, reservation);
         return usage === undefined ? { reservation } : { reservation, usage };
       }),
     watch: (listener) => reservations.watch(listener),
@@ -163,6 +164,16 @@ export function createControl(parts: ControlParts): Control {
   };
 }
 
+function usageOf(
+  { recorder, monitor }: ControlParts,
+  { id, process }: Reservation,
+): ChannelUsage | undefined {
+  const usage = recorder.usage(id);
+  const sample = process && monitor.latest()?.processes.get(process.pid);
+  if (usage === undefined || sample === undefined) return usage;
+  return { ...usage, ingress: { bps: sample.ingressBps, sockets: sample.sockets } };
+}
+
 function openSession(
   parts: ControlParts,
   id: string,
@@ -176,6 +187,9 @@ function openSession(
     async heartbeat(message) {
       const answer = await session.heartbeat(message);
       if (message.progress !== undefined) recorder.progress(id, message.progress);
+      const { process } = answer.reservation;
+      if (message.inputs !== undefined && process !== undefined)
+        parts.monitor.told(process.pid, message.inputs);
       if (message.gapMs !== undefined) tellGap(parts, answer.reservation, message.rung, message.gapMs);
       if (message.failedRung !== undefined) {
         parts.onRungFailed(id, message.failedRung);

@@ -15,6 +15,7 @@ import { svtAv1Major } from './ffmpeg-build.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { sameButSwitches, switchCommands, switchesAt } from './filter-switches.js';
 import { canStartAnew, standBack, startedAnew, Wait } from './give-way.js';
+import { HeldInputs } from './held-inputs.js';
 import { Holder, type Lease } from './holder.js';
 import { KeptOutputs } from './kept-outputs.js';
 import { type PlannedOutput, plannedOutputs } from './outputs.js';
@@ -59,8 +60,6 @@ const FAILED_START_MS = 5_000;
 /** Starts of one rung; a receiver may take a moment to let go of the old connection. */
 const MOST_STARTS = 3;
 const START_AGAIN_MS = 500;
-/** Refusals of Attach that stay. */
-const NOT_OURS = ['WRONG_STATE', 'NOT_FOUND', 'STALE_TOKEN'] as const;
 const GAVE_UP: readonly string[] = ['RESERVATION_STATE_PAUSED', 'RESERVATION_STATE_QUEUED'];
 /** So much more lag is news. */
 const LAG_STEP_S = 0.15;
@@ -101,6 +100,7 @@ export class ChannelRun {
   #relay: SignalRelay | undefined;
   #stopping = false;
   #wanted: { rung: number; reason: string } | undefined;
+  readonly #inputs = new HeldInputs();
   #wake: () => void = () => {};
 
   constructor(options: ChannelRunOptions) {
@@ -139,7 +139,9 @@ export class ChannelRun {
       news: () => {
         const news = this.#news;
         this.#news = {};
-        return news;
+        const { running, pid } = this.#process;
+        const inputs = running ? this.#inputs.news(pid, clock.monotonicMs()) : undefined;
+        return inputs === undefined ? news : { ...news, inputs };
       },
     });
   }
@@ -246,21 +248,9 @@ export class ChannelRun {
     } catch (error) {
       // An FFmpeg that is through already has nothing left to attach.
       if (isCorecastError(error, 'PROCESS_GONE') || !this.#process.running) return;
-      const where = NOT_OURS.some((code) => isCorecastError(error, code))
-        ? this.#unpin()
-        : 'it keeps the CPUs it inherited';
-      this.#options.note(`could not attach FFmpeg to its reservation (${messageOf(error)}); ${where}`);
-    }
-  }
-
-  /** The CPUs are others', or about to be. */
-  #unpin(): string {
-    this.#moveTo(this.#options.home);
-    try {
-      hostAddon().setProcessAffinity(this.#process.pid, this.#options.home);
-      return 'it runs without one, on no CPUs of its own';
-    } catch (error) {
-      return `it keeps the CPUs it inherited (${messageOf(error)})`;
+      this.#options.note(
+        `could not attach FFmpeg to its reservation (${messageOf(error)}); it keeps the CPUs it inherited`,
+      );
     }
   }
 

@@ -30,7 +30,11 @@ export interface HolderOptions {
   readonly clock: Clock;
   readonly state: () => HeldState;
   /** What the daemon has not been told yet; asked once for each message. */
-  readonly news: () => { readonly gapMs?: number; readonly failedRung?: number };
+  readonly news: () => {
+    readonly gapMs?: number;
+    readonly failedRung?: number;
+    readonly inputs?: { socketInodes: number[]; readBytes: number };
+  };
   readonly onDirective: (directive: Directive__Output) => void;
   /** With each answer. */
   readonly onAnswer: (reservation: Reservation__Output) => void;

@@ -1,3 +1,5 @@
+import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
+
 /** How subcommands write: lines for people, or one JSON object as the last line of standard output. */
 
 export function printJson(value: unknown): void {
@@ -80,6 +82,24 @@ export function bitsPerSecond(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toFixed(1)} Gbit/s`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(1)} Mbit/s`;
   return `${Math.round(value / 1e3)} kbit/s`;
+}
+
+type WithIngress = Pick<Reservation__Output, 'ingress'>;
+
+/** What reaches a channel; "-" where nobody counts it. */
+export function ingressOf({ ingress }: WithIngress): string {
+  return ingress?.bps === undefined ? '-' : bitsPerSecond(ingress.bps);
+}
+
+/** What waits at its sockets for FFmpeg, and the datagrams that did not find room there: "1.2 MiB", "8 pkt", "-17 pkt". */
+export function waitingOf({ ingress }: WithIngress): string {
+  const { waitingBytes = 0, waitingDatagrams = 0, droppedDatagrams = 0 } = ingress ?? {};
+  const parts = [
+    ...(waitingBytes > 0 ? [bytes(waitingBytes)] : []),
+    ...(waitingDatagrams > 0 ? [`${waitingDatagrams} pkt`] : []),
+    ...(droppedDatagrams > 0 ? [`-${droppedDatagrams} pkt`] : []),
+  ];
+  return parts.join(' ') || '-';
 }
 
 export function time(unixMs: number): string {

@@ -173,6 +173,11 @@ export const PAGE_SCRIPT = `
       + (one.forecastQ90Cores === null ? '' : ' / ' + number(one.forecastQ90Cores, 2)), 'n' + (over ? ' warn' : ''));
     cell('Speed', one.speed === null ? '–' : number(one.speed, 2) + '×', 'n' + (slow ? ' bad' : ''));
     cell('Behind', one.lagSeconds === null ? '–' : number(one.lagSeconds) + ' s', 'n' + (behind ? ' bad' : ''));
+    const waits = [one.waitingBytes > 0 ? bytes(one.waitingBytes) : '', one.waitingDatagrams > 0 ? one.waitingDatagrams + ' packets' : '']
+      .filter(Boolean).join(', ');
+    const input = cell('In', one.ingressBps === null ? '–' : bits(one.ingressBps), 'n' + (one.droppedDatagrams > 0 ? ' warn' : ''));
+    if (waits) input.append(element('small', '', waits + ' waiting'));
+    if (one.droppedDatagrams > 0) input.append(element('small', '', one.droppedDatagrams + ' lost'));
     cell('Rung', one.rung === 0 ? 'full' : String(one.rung), 'n' + (one.rung > 0 ? ' warn' : ''));
     cell('Since', since(view.nowMs - one.changedMs));
     return tr;

@@ -35,7 +35,7 @@ export const PAGE = `<!doctype html>
     <h2 id="channels-title">Channels</h2>
     <div class="scroll"><table id="channels" hidden>
       <thead><tr><th>Name</th><th>State</th><th>CPUs</th><th class="n">Use / forecast</th><th class="n">Speed</th>
-        <th class="n">Behind</th><th class="n">Rung</th><th>Since</th></tr></thead>
+        <th class="n">Behind</th><th class="n">In</th><th class="n">Rung</th><th>Since</th></tr></thead>
       <tbody></tbody>
     </table></div>
     <p id="none" class="empty">Loading…</p>

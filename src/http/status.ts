@@ -76,6 +76,12 @@ export interface ChannelRow {
   readonly forecastQ90Cores: number | null;
   readonly speed: number | null;
   readonly lagSeconds: number | null;
+  /** What reaches it; null where nobody counts it. */
+  readonly ingressBps: number | null;
+  /** At its sockets: what waits for FFmpeg, and the datagrams that found no room. */
+  readonly waitingBytes: number;
+  readonly waitingDatagrams: number;
+  readonly droppedDatagrams: number;
   readonly rung: number;
   readonly changedMs: number;
   readonly reason: string;
@@ -131,6 +137,10 @@ function usageColumns(usage: ChannelUsage | undefined) {
     forecastQ90Cores: usage?.forecastQ90Cores ?? null,
     speed: usage?.speed ?? null,
     lagSeconds: usage?.lagSeconds ?? null,
+    ingressBps: known(usage?.ingress?.bps ?? Number.NaN),
+    waitingBytes: usage?.ingress?.sockets.bytes ?? 0,
+    waitingDatagrams: usage?.ingress?.sockets.datagrams ?? 0,
+    droppedDatagrams: usage?.ingress?.sockets.dropped ?? 0,
   };
 }
 

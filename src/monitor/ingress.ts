@@ -1,7 +1,8 @@
 import type { Log } from '../lib/log.js';
 import { PROCESS_COLUMNS, type ProcSample, type TcpReader } from '../lib/native.js';
+import { socketsOf } from '../lib/process-files.js';
 import type { HeldInputs, SocketQueues } from './sample.js';
-import { DATAGRAM_CHARGE_BYTES, type SocketRow, SocketTable, socketsOf } from './socket-tables.js';
+import { DATAGRAM_CHARGE_BYTES, type SocketRow, SocketTable } from './socket-tables.js';
 import { TcpRates } from './tcp-rates.js';
 
 const WIDTH = PROCESS_COLUMNS.length;

@@ -1,4 +1,3 @@
-import { readdirSync, readlinkSync } from 'node:fs';
 import { ProcFile, unreadable } from './proc-file.js';
 
 /**
@@ -55,18 +54,4 @@ export function parseSockets(text: string, file = 'net/udp'): SocketRow[] {
     });
   }
   return rows;
-}
-
-/** Inodes of the sockets that a process holds, by its folder of descriptors. */
-export function socketsOf(fdDir: string): Set<number> {
-  const inodes = new Set<number>();
-  for (const fd of readdirSync(fdDir)) {
-    try {
-      const link = readlinkSync(`${fdDir}/${fd}`);
-      if (link.startsWith('socket:[')) inodes.add(Number.parseInt(link.slice('socket:['.length), 10));
-    } catch {
-      // Closed since the listing.
-    }
-  }
-  return inodes;
 }

@@ -14,7 +14,7 @@ import type {
 } from '../history/history.js';
 import type { Run } from '../history/records.js';
 import type { Progress } from '../lib/ffmpeg-progress.js';
-import type { HostSample } from '../monitor/sample.js';
+import type { HeldInputs, HostSample, SocketQueues } from '../monitor/sample.js';
 import type { PinningBackend, PinResult } from '../pinning/pinning.js';
 import type { ChannelClass, ProcessRef, Reservation } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
@@ -69,6 +69,7 @@ export interface SessionHandle {
     failedRung?: number;
     /** The holder can end FFmpeg and start it anew later. */
     requeues?: boolean;
+    inputs?: HeldInputs;
   }): Promise<{ leaseDeadlineMs: number; reservation: Reservation }>;
   /** The stream ended, politely or not. */
   closed(): void;
@@ -100,6 +101,13 @@ export interface ChannelUsage {
   readonly lagSeconds?: number;
   /** Over the last second; absent before there is one. */
   readonly now?: RecentUse;
+  readonly ingress?: ChannelIngress;
+}
+
+export interface ChannelIngress {
+  /** Bits per second; NaN where unknown. */
+  readonly bps: number;
+  readonly sockets: SocketQueues;
 }
 
 export interface RecentUse {

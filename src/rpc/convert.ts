@@ -126,6 +126,16 @@ function toChannelUsage(usage: control.ChannelUsage) {
     forecastQ90Cores: usage.forecastQ90Cores,
     ...(usage.speed === undefined ? {} : { speed: usage.speed }),
     ...(usage.lagSeconds === undefined ? {} : { lagSeconds: usage.lagSeconds }),
+    ...(usage.ingress === undefined ? {} : { ingress: toIngress(usage.ingress) }),
+  };
+}
+
+function toIngress({ bps, sockets }: control.ChannelIngress) {
+  return {
+    ...(Number.isFinite(bps) ? { bps } : {}),
+    waitingBytes: sockets.bytes,
+    waitingDatagrams: sockets.datagrams,
+    droppedDatagrams: sockets.dropped,
   };
 }
 

@@ -1,7 +1,9 @@
+import type { HeldInputs } from '../monitor/sample.js';
 import type { ChannelClass, ProcessRef } from '../reservation/reservation.js';
 import type { ChannelRequest, IngressReport, Progress, ReserveCall, TrainCall } from './control.js';
 import type { AttachRequest__Output } from './generated/corecast/v1/AttachRequest.js';
 import type { ExplainRequest__Output } from './generated/corecast/v1/ExplainRequest.js';
+import type { HeldInputs__Output } from './generated/corecast/v1/HeldInputs.js';
 import type { ListModelStepsRequest__Output } from './generated/corecast/v1/ListModelStepsRequest.js';
 import type { PredictRequest__Output } from './generated/corecast/v1/PredictRequest.js';
 import type { Process__Output } from './generated/corecast/v1/Process.js';
@@ -27,6 +29,7 @@ const MAX_ID = 64;
 export const MAX_NAME = 200;
 const MAX_KEY = 128;
 const MAX_RUNGS = 16;
+const MAX_SOCKETS = 256;
 /** Linux' PID_MAX_LIMIT on 64 bits. */
 const MAX_PID = 4_194_304;
 /** Unix milliseconds of the year 9999: later is a unit mistake. */
@@ -98,6 +101,7 @@ export function sessionRequest(message: SessionRequest__Output) {
       : { failedRung: violations.integer('failed_rung', message.failedRung, 1, MAX_RUNGS) }),
     ...(message.process === null ? {} : { process: processRef(violations, message.process) }),
     ...(message.progress === null ? {} : { progress: progress(violations, message.progress) }),
+    ...(message.inputs === null ? {} : { inputs: heldInputs(violations, message.inputs) }),
   };
   violations.raise();
   return call;
@@ -193,6 +197,22 @@ function processRef(violations: Violations, process: Process__Output | null): Pr
   return {
     pid: violations.integer('process.pid', process.pid, 1, MAX_PID),
     startTicks: violations.integer('process.start_ticks', process.startTicks, 0, MAX_SAFE),
+  };
+}
+
+function heldInputs(violations: Violations, { socketInodes, readBytes }: HeldInputs__Output): HeldInputs {
+  const at = 'inputs.socket_inodes';
+  violations.check(
+    socketInodes.length <= MAX_SOCKETS,
+    at,
+    `${socketInodes.length} long`,
+    `at most ${MAX_SOCKETS}`,
+  );
+  return {
+    socketInodes: socketInodes
+      .slice(0, MAX_SOCKETS)
+      .map((inode, i) => violations.integer(`${at}[${i}]`, inode, 1, MAX_SAFE)),
+    readBytes: violations.integer('inputs.read_bytes', readBytes, 0, MAX_SAFE),
   };
 }
 

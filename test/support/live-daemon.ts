@@ -28,6 +28,8 @@ export class LiveDaemon {
   constructor(
     more = '',
     readonly cpus = '',
+    /** A command that starts the daemon, such as setpriv. */
+    readonly prefix: readonly string[] = [],
   ) {
     if (!existsSync(DAEMON)) throw new Error(`${DAEMON} is missing: npm run build`);
     const daemon = [
@@ -51,7 +53,7 @@ export class LiveDaemon {
   }
 
   async start(): Promise<this> {
-    const command = [process.execPath, DAEMON, '--config', this.config];
+    const command = [...this.prefix, process.execPath, DAEMON, '--config', this.config];
     if (this.cpus !== '') command.unshift('taskset', '-c', this.cpus);
     const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {

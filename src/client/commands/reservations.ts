@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { cpuset, formatCpuset } from '../../lib/cpuset.js';
 import type { Reservation__Output } from '../../rpc/generated/corecast/v1/Reservation.js';
-import { cores, printJson, printLine, table, time, toJson, word } from '../print.js';
+import { cores, ingressOf, printJson, printLine, table, time, toJson, waitingOf, word } from '../print.js';
 import { type DaemonOptions, withDaemon, withDaemonOptions } from './daemon-command.js';
 
 interface Options extends DaemonOptions {
@@ -14,7 +14,7 @@ export function addReservationsCommand(program: Command): void {
     program
       .command('reservations')
       .summary('who holds which CPUs')
-      .description('The reservations: state, CPUs, use against forecast, speed and lag.'),
+      .description('The reservations: state, CPUs, use against forecast, speed, lag, and what reaches them.'),
   )
     .option('--all', 'ended ones too, as long as they are kept')
     .option('--watch', 'then go on with every change; with --json, one object a line')
@@ -56,6 +56,8 @@ const COLUMNS = [
     right: true,
   },
   { title: 'RUNG', value: (r: Reservation__Output) => String(r.rung), right: true },
+  { title: 'IN', value: ingressOf, right: true },
+  { title: 'WAITS', value: waitingOf, right: true },
   { title: 'NAME', value: (r: Reservation__Output) => r.name },
 ];
 

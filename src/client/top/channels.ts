@@ -1,6 +1,6 @@
 import { cpuset, formatCpuset } from '../../lib/cpuset.js';
 import type { Reservation__Output } from '../../rpc/generated/corecast/v1/Reservation.js';
-import { cores, word } from '../print.js';
+import { cores, ingressOf, waitingOf, word } from '../print.js';
 import type { Paint, Style } from './paint.js';
 import { printable, tail, toCells } from './text.js';
 
@@ -41,7 +41,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'SPEED', width: 6, right: true, rank: 1, text: speedOf, style: lateStyle },
   { title: 'LAG', width: 6, right: true, rank: 3, text: lagOf, style: lateStyle },
   { title: 'RG', width: 2, right: true, rank: 3, text: rungOf, style: rungStyle },
-  { title: 'ID', width: 13, rank: 10, text: (r) => r.id },
+  { title: 'IN', width: 6, right: true, rank: 10, text: rateOf },
+  { title: 'WAITS', width: 9, right: true, rank: 11, text: waitingOf, style: waitingStyle },
+  { title: 'ID', width: 13, rank: 12, text: (r) => r.id },
 ];
 
 /** A header and at most `rows` - 1 channels from the `from`-th on; those in trouble come first. */
@@ -127,6 +129,16 @@ function useStyle(r: Reservation__Output): Style {
   const { usageCores = 0, forecastQ90Cores = Number.POSITIVE_INFINITY } = r;
   if (usageCores > reservedCores(r)) return 'bad';
   return usageCores > forecastQ90Cores ? 'warn' : 'good';
+}
+
+/** "4.2M", in bits per second. */
+function rateOf(r: Reservation__Output): string {
+  return ingressOf(r).replace(/ ([kMG])bit\/s$/, '$1');
+}
+
+/** Datagrams that are lost are frames that are broken. */
+function waitingStyle({ ingress }: Reservation__Output): Style {
+  return (ingress?.droppedDatagrams ?? 0) > 0 ? 'warn' : 'plain';
 }
 
 function speedOf({ speed }: Reservation__Output): string {
