@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { measurePeers, peersFolder } from './sampler/peers.mjs';
 
@@ -18,6 +19,8 @@ const here = (file) => fileURLToPath(new URL(`sampler/${file}`, import.meta.url)
 const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', import.meta.url));
 const { THREADS_PER_TICK } = await import(`${dist}/monitor/monitor.js`);
 const EVERY_THREAD = 1_000_000;
+/** From the monitor's tick to the floor's: right behind it, the floor would find in the caches what the monitor had just read. */
+const HALF_A_TICK_MS = 500;
 
 export async function run({ processes = 100, threads = 20, seconds = 30, peers = 'yes', ...rest } = {}) {
   const folder = mkdtempSync(join(os.tmpdir(), 'corecast-sampler-'));
@@ -81,6 +84,7 @@ async function besideFloor(floor, pids, seconds, threadsPerTick) {
   );
   const lines = linesOf(monitor);
   if ((await lines.next()) !== 'warm') throw new Error('the monitor did not start');
+  await sleep(HALF_A_TICK_MS);
   const beside = spawn(floor, [String(seconds), String(threadsPerTick), ...pids], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

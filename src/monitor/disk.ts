@@ -3,6 +3,8 @@ import { numberIn, ProcFile, perSecond, unreadable } from './proc-file.js';
 
 /** Devices come and go rarely. */
 const DEVICES_EVERY = 60;
+/** After the two numbers of the device; partitions and loops outnumber disks, and are passed over by it. */
+const NAME = /^\s*\d+\s+\d+\s+(\S+)/;
 const NOT_DISKS = /^(loop|ram|zram|sr|fd)\d+$/;
 /** Of /proc/diskstats, whatever the device's own are. */
 const SECTOR_BYTES = 512;
@@ -61,10 +63,10 @@ export function parseDisks(
   const found = new Map<string, DiskCounters>();
   for (const [i, line] of text.split('\n').entries()) {
     if (line === '') continue;
-    const fields = line.trim().split(/\s+/);
-    const name = fields[2];
+    const name = NAME.exec(line)?.[1];
     if (name === undefined) throw unreadable(file, i + 1, 'device name', line);
     if (!disks.has(name)) continue;
+    const fields = line.trim().split(/\s+/);
     const field = (item: string, index: number) => numberIn(file, i + 1, `${item} of ${name}`, fields[index]);
     found.set(name, {
       readBytes: field('sectors read', 5) * SECTOR_BYTES,

@@ -14,8 +14,12 @@ const IO_READ = column('ioRead');
 const READ_NOW = 1;
 const REFUSED = 2;
 
-/** Ticks between two looks at the sockets of a process. Processes take turns. */
+/**
+ * Ticks between two looks at the sockets of a process, and of one that had none so far: the kernel takes 7 us a descriptor.
+ * Processes take turns.
+ */
 const SOCKETS_EVERY = 60;
+const NO_SOCKETS_EVERY = 300;
 /** By this tick a wrapper has told what its process has open. */
 const TOLD_BY = 5;
 /** What a process with a UDP socket reads elsewhere says something of its ingress only above this. */
@@ -202,8 +206,9 @@ export class IngressCollector {
     let fresh = ++this.#tablesAge >= SOCKETS_EVERY;
     for (const [pid, tracked] of this.#tracked) {
       // A process opens its inputs in its first seconds.
-      const due =
-        tracked.age === 0 || tracked.age === 5 || (tracked.age + tracked.turn) % SOCKETS_EVERY === 0;
+      const every =
+        tracked.sockets.size === 0 && tracked.age > SOCKETS_EVERY ? NO_SOCKETS_EVERY : SOCKETS_EVERY;
+      const due = tracked.age === 0 || tracked.age === 5 || (tracked.age + tracked.turn) % every === 0;
       if (due) this.#lookUp(pid, tracked);
       if (due && tracked.age <= 5) fresh = true;
       if (!tracked.refused || !tracked.toldAnew) continue;
