@@ -35,6 +35,8 @@ const RUNS: readonly ReservationState[] = ['ACTIVE', 'ORPHANED', 'PAUSED'];
 const ENDS: readonly ReservationState[] = ['QUEUED', 'RELEASED', 'EXPIRED'];
 /** A channel that is slower, in media seconds a second, falls behind. */
 const BEHIND_SPEED = 0.95;
+/** Of the CPUs that a channel has for itself. */
+const NEARLY_ALL = 0.9;
 /** Usage summaries of the latest ended channels, those too short for the history among them. */
 const MAX_SUMMARIES = 2_000;
 
@@ -165,7 +167,7 @@ export class Channels {
     history.append(seriesOf(sample, { channels: recorder.readings(), queued: reservations.queued() }));
     for (const [id, process] of this.#tracked) {
       this.#keepOnCpus(id, process);
-      if (deviates(recorder.usage(id))) this.#deps.monitor.attend(process.pid);
+      if (deviates(recorder.usage(id), this.#ownCores(id))) this.#deps.monitor.attend(process.pid);
     }
     if (this.#adjusting) return;
     this.#adjusting = true;
@@ -175,6 +177,15 @@ export class Channels {
       .finally(() => {
         this.#adjusting = false;
       });
+  }
+
+  /** Of live; those who share may use more than their part, and VOD uses all that it has. */
+  #ownCores(id: string): number {
+    const { reservations } = this.#deps;
+    const { channelClass, cpus } = reservations.get(id) ?? { cpus: [] };
+    const shares = reservations.sharedPart(id) !== undefined;
+    if (channelClass !== 'live' || cpus.length === 0 || shares) return Number.POSITIVE_INFINITY;
+    return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0) / 1000;
   }
 
   /** Of channels that nobody holds a session for. */
@@ -206,9 +217,10 @@ export class Channels {
   }
 }
 
-/** Behind real time, or above what was forecast of it, over the last seconds or now. */
-function deviates(usage: ChannelUsage | undefined): boolean {
+/** Behind real time, or above what was forecast of it or at the end of what it has, over the last seconds or now. */
+function deviates(usage: ChannelUsage | undefined, ownCores: number): boolean {
   if (usage === undefined) return false;
   const { speed = 1, usageCores, forecastQ90Cores, now } = usage;
-  return speed < BEHIND_SPEED || Math.max(usageCores, now?.usageCores ?? 0) > forecastQ90Cores;
+  const most = Math.max(usageCores, now?.usageCores ?? 0);
+  return speed < BEHIND_SPEED || most > Math.min(forecastQ90Cores, ownCores * NEARLY_ALL);
 }

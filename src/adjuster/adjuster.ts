@@ -11,7 +11,7 @@ import { type ChannelView, demandOf, deviationOf, LATE_SPEED } from './deviation
 import { IngressChange } from './ingress-change.js';
 import { cheaperRung, type Place, type Plan, plan } from './plan.js';
 import { above, below } from './rank.js';
-import { newWatch, see, seeAnew, unhelpfulOf, type Watch } from './watch.js';
+import { newWatch, rememberPeak, see, seeAnew, unhelpfulOf, type Watch } from './watch.js';
 
 /** What the adjuster reads and the levers that it may pull. */
 export interface AdjusterDeps {
@@ -135,6 +135,7 @@ export class Adjuster {
     const now = clock.monotonicMs();
     const watch = this.#watchOf(reservation, now);
     see(watch, 1000 * demandOf(usage), now);
+    rememberPeak(watch, demandOf(usage), now);
     if (watch.busy) return undefined;
     this.#lookAtIngress(reservation.id, watch);
     const view = this.#viewOf(reservation, usage, watch, now);
@@ -319,6 +320,7 @@ export class Adjuster {
       forecastQ90Cores: usage.forecastQ90Cores,
       ...(watch.ingressBps === undefined ? {} : { forecastAnew: true }),
       admittedMilli: watch.admittedMilli,
+      peakCores: watch.peakCores,
       demandByRung: watch.demandByRung,
       idleCores: this.#deps.idleCores(reservation.cpus),
       now: usage.now,

@@ -20,6 +20,8 @@ export interface ChannelView {
   readonly forecastQ90Cores: number;
   /** Its input is another than it was admitted with, and it was forecast anew. */
   readonly forecastAnew?: boolean;
+  /** The most that it was seen to need, fading over an hour; absent where nobody remembers. */
+  readonly peakCores?: number;
   /** Least it may shrink to: what was reserved at admission, thousandths. */
   readonly admittedMilli: number;
   /** Cores used at each rung while it kept real time; index = rung. Undefined where it never did. */

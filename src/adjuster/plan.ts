@@ -55,6 +55,8 @@ export type Plan =
 
 /** Shrinks only when the need is below this share of what is reserved. */
 const SHRINK_BELOW = 0.7;
+/** While it is on time, less more than this is not worth a change. */
+const WORTH_GROWING = 1.1;
 /** Most CPUs that growing adds to the need's minimum in search of room. */
 const SPREAD_CPUS = 4;
 
@@ -93,7 +95,7 @@ function relieve(
   if (channel.shared !== undefined) {
     const moved = among(channel, deviation, Math.max(needMilli, reservedMilli), place);
     if (moved !== undefined) return moved;
-  } else if (needMilli > reservedMilli) {
+  } else if (needMilli > reservedMilli * (isLate(channel) ? 1 : WORTH_GROWING)) {
     const cpus = placeSpread(needMilli, channel.reserved.length, place);
     if (cpus !== undefined) {
       return {
@@ -189,10 +191,9 @@ function giveBack(channel: ChannelView, limits: PlanLimits, place: Place): Plan 
   // What those who share do not need they lend when somebody asks for it.
   if (channel.shared !== undefined) return { action: 'none' };
   const reservedMilli = milliOf(channel.reserved);
-  const needMilli = Math.max(
-    channel.admittedMilli,
-    Math.ceil((demandOf(channel) / (1 - limits.headroom)) * 1000),
-  );
+  // By what it came to, not by what it does now: or it would grow again with the next hard picture.
+  const peakCores = Math.max(demandOf(channel), channel.peakCores ?? 0);
+  const needMilli = Math.max(channel.admittedMilli, Math.ceil((peakCores / (1 - limits.headroom)) * 1000));
   if (needMilli >= reservedMilli * SHRINK_BELOW) return { action: 'none' };
   const cpus = placeSpread(needMilli, 1, place);
   if (cpus === undefined) return { action: 'none' };

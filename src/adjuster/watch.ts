@@ -14,6 +14,10 @@ export interface Watch {
   calmSinceMs: number | undefined;
   changedAtMs: number;
   readonly admittedMilli: number;
+  /** The most that it was seen to need, cores; halves towards what it needs now every PEAK_HALVES_MS. */
+  peakCores: number;
+  /** Until when that is known, or from when on it will be: what an encoder does to fill its look-ahead is soon over. */
+  peakToMs: number;
   readonly demandByRung: (number | undefined)[];
   busy: boolean;
   /** Made with the first look. */
@@ -27,6 +31,8 @@ export interface Watch {
 
 /** Loading FFmpeg and opening its encoders costs a small channel as much as seconds of media: so long it is not seen. */
 const LOADING_MS = 1_500;
+const FILLING_MS = 15_000;
+const PEAK_HALVES_MS = 1_800_000;
 /** What a channel uses is told as a mean over so long (feedback/channel-record.ts). */
 const MEAN_MS = 5_000;
 
@@ -41,6 +47,8 @@ export function newWatch(reservation: Reservation, now: number): Watch {
     grew: false,
     unhelpfulUntilMs: new Map(),
     degraded: undefined,
+    peakCores: 0,
+    peakToMs: now + FILLING_MS,
     busy: false,
     ingress: undefined,
     ingressBps: undefined,
@@ -61,6 +69,14 @@ export function see(watch: Watch, milli: number, now: number): void {
 export function seeAnew(watch: Watch, now: number): void {
   watch.seen = new SeenUse();
   watch.seenToMs = now + LOADING_MS;
+}
+
+/** `demand`: cores that it would use now at real time. */
+export function rememberPeak(watch: Watch, demand: number, now: number): void {
+  if (now < watch.peakToMs) return;
+  const faded = demand + (watch.peakCores - demand) * 0.5 ** ((now - watch.peakToMs) / PEAK_HALVES_MS);
+  watch.peakCores = Math.max(demand, faded);
+  watch.peakToMs = now;
 }
 
 /** Rungs that are left out now. */
