@@ -49,11 +49,11 @@ const untilClosed = async (daemon: LiveDaemon) => {
 };
 
 describe('overload that nobody forecast', { timeout: 4 * PATIENCE_MS }, () => {
-  it('from a neighbour closes admission within a second of an ordinary moment, and opens it by ending', async () => {
+  it('from a neighbour closes admission within a second of an ordinary moment, leaves who runs alone, and opens it by ending', async () => {
     const daemon = await daemonWith('[limits]\nhost_load = 0.98');
     const open = async () => (await against(daemon)).length === 0;
     await until(open, 'admission is open', PATIENCE_MS);
-    await held(daemon, 'first');
+    const { reservation } = await held(daemon, 'first');
     // The close watch of a start, with its faster ticks, is over: from here on the daemon looks once a second.
     await sleep(11_000);
     await until(open, 'admission is open still', PATIENCE_MS);
@@ -62,6 +62,7 @@ describe('overload that nobody forecast', { timeout: 4 * PATIENCE_MS }, () => {
     for (const code of codes) expect(['HOST_LOAD', 'CPU_SHORT']).toContain(code);
     // Of which node takes a tenth to start computing.
     expect(ms).toBeLessThan(1_100);
+    expect((await daemon.reservation('first'))!.cpus).toEqual(reservation.cpus);
     for (const child of strangers.splice(0)) child.kill('SIGKILL');
     await until(open, 'admission is open again', PATIENCE_MS);
   });
