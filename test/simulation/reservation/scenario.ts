@@ -190,6 +190,7 @@ export class Scenario {
       (serving) => {
         if (life.dead) return;
         this.serving = serving;
+        this.witness.serves(serving);
         for (const line of serving.report) this.say(`  ${line}`);
         this.say(`daemon ${life.number} serves`);
       },

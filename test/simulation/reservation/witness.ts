@@ -7,7 +7,12 @@ import {
   RECORD_PREFIX,
 } from '../../../src/reservation/ledger-format.js';
 import type { StoreOperation } from '../../../src/reservation/ledger-store.js';
-import { holdsCpus, RESERVATION_STATES, type Reservation } from '../../../src/reservation/reservation.js';
+import {
+  holdsCpus,
+  isRequeued,
+  RESERVATION_STATES,
+  type Reservation,
+} from '../../../src/reservation/reservation.js';
 import { CONFIG, type Host, type Serving } from './daemon.js';
 import type { Call } from './holders.js';
 import type { SimulatedProcess } from './kernel.js';
@@ -203,6 +208,17 @@ export class Witness {
           `process ${process.pid} is not of ${id} any more (${now.state}), yet confined to CPUs ${mask}`,
         );
       }
+    }
+  }
+
+  /** After a start: who gave way is in the queue, and off the CPUs that it gave. */
+  serves({ reservations }: Serving): void {
+    const waiting = [...this.#durable.values()].filter(({ reservation }) => isRequeued(reservation));
+    if (waiting.length !== reservations.queued())
+      this.#violated(`${waiting.length} wait on the disk, ${reservations.queued()} in memory`);
+    for (const { reservation } of waiting) {
+      const process = this.#processOf(reservation);
+      if (process !== undefined) this.givesWay(process);
     }
   }
 
