@@ -66,6 +66,9 @@ export function deviationOf(channel: ChannelView): string | undefined {
   if (channel.live && channel.lagSeconds > LATE_LAG_S) {
     return `${channel.lagSeconds.toFixed(1)} s behind real time`;
   }
+  const lost = channel.now?.lostPackets ?? 0;
+  // Where its CPUs have time left, it was a burst that no CPU would have helped with.
+  if (channel.live && lost > 0 && areFull(channel)) return `loses its input: ${lost} packets in a second`;
   if (isPressed(channel)) {
     const { usageCores, waitCores } = channel.now!;
     return `uses ${usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} cores, and ${waitCores.toFixed(1)} threads wait for a CPU`;

@@ -69,6 +69,7 @@ export class ChannelRecord {
   #step = new ChannelStep();
   #stepStartMs: number;
   #recent: RecentTick[] = [];
+  #droppedPackets = 0;
   #process: { pid: number; cpuSeconds: number | undefined } | undefined;
   #cpuSeconds = 0;
   #lastTickMs: number;
@@ -137,7 +138,10 @@ export class ChannelRecord {
     // The process may have begun within the tick.
     const ranS = Math.min(sample.elapsedS, (sample.monotonicMs - this.#lastTickMs) / 1000);
     this.#lastTickMs = sample.monotonicMs;
-    this.#recent.push({ ms: sample.monotonicMs, elapsedS: ranS, cpuSeconds, waitCores: process.waitCores });
+    const lostPackets = Math.max(0, process.sockets.dropped - this.#droppedPackets);
+    this.#droppedPackets = process.sockets.dropped;
+    const { waitCores } = process;
+    this.#recent.push({ ms: sample.monotonicMs, elapsedS: ranS, cpuSeconds, waitCores, lostPackets });
     while (sample.monotonicMs - this.#recent[0]!.ms >= RECENT_S * 1000) this.#recent.shift();
     const elapsedS = (sample.monotonicMs - this.#context.startMs) / 1000;
     // Loading FFmpeg and opening its encoders costs a small channel as much as seconds of media: it counts in the totals.
@@ -219,6 +223,7 @@ export class ChannelRecord {
 
   #attach({ process }: Reservation, cpuSeconds: number): void {
     this.#process = process === undefined ? undefined : { pid: process.pid, cpuSeconds };
+    this.#droppedPackets = 0;
   }
 
   #endStep(atS: number, endMs: number): void {
@@ -290,18 +295,21 @@ interface RecentTick {
   readonly elapsedS: number;
   readonly cpuSeconds: number;
   readonly waitCores: number;
+  readonly lostPackets: number;
 }
 
 /** Over the newest ticks that make NOW_S together. */
 function recentUse(ticks: readonly RecentTick[]): RecentUse | undefined {
-  let [seconds, cpuSeconds, waited] = [0, 0, 0];
+  let [seconds, cpuSeconds, waited, lostPackets] = [0, 0, 0, 0];
   for (let i = ticks.length - 1; i >= 0 && seconds < NOW_S; i--) {
     const tick = ticks[i]!;
     seconds += tick.elapsedS;
     cpuSeconds += tick.cpuSeconds;
     waited += tick.waitCores * tick.elapsedS;
+    lostPackets += tick.lostPackets;
   }
-  return seconds < NOW_S ? undefined : { usageCores: cpuSeconds / seconds, waitCores: waited / seconds };
+  if (seconds < NOW_S) return undefined;
+  return { usageCores: cpuSeconds / seconds, waitCores: waited / seconds, lostPackets };
 }
 
 /** Of CPUs that are shared those that the channel uses most, as many as it was forecast for. */

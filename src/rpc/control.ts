@@ -114,6 +114,8 @@ export interface RecentUse {
   readonly usageCores: number;
   /** Threads that wanted to run and waited for a CPU, on average. */
   readonly waitCores: number;
+  /** UDP packets that its sockets had no room for, since nobody read them in time. */
+  readonly lostPackets?: number;
 }
 
 export interface ReservationEvent {

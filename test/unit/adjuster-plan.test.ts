@@ -37,6 +37,16 @@ describe('deviationOf', () => {
     ['behind real time though fast again', { lagSeconds: 3 }, /3\.0 s behind/],
     ['filling its reservation', { usageCores: 0.49, forecastQ90Cores: 0.49 }, /0\.49 of 0\.50 reserved/],
     ['above its forecast, below its reservation', { usageCores: 0.46 }, /forecast 0\.9 quantile 0\.40/],
+    [
+      'without the CPU to read its input in time',
+      { idleCores: 0, now: { usageCores: 0.3, waitCores: 0, lostPackets: 7 } },
+      /loses its input: 7 packets/,
+    ],
+    [
+      'losing packets though its CPUs have time',
+      { now: { usageCores: 0.3, waitCores: 0, lostPackets: 7 } },
+      undefined,
+    ],
     ['a VOD job that uses all it has', { live: false, usageCores: 0.5 }, undefined],
   ];
   it.each(rows)('%s', (_what, change, expected) => {
