@@ -1,4 +1,5 @@
 import type { Adjuster } from './adjuster/adjuster.js';
+import type { Decision } from './balancer/decision.js';
 import type { Recorder } from './feedback/recorder.js';
 import { summaryOf } from './feedback/usage-summary.js';
 import type { History } from './history/history.js';
@@ -23,6 +24,8 @@ export interface ChannelsDeps {
   readonly history: Pick<History, 'append' | 'decision' | 'run'>;
   readonly progressFiles: ProgressFiles;
   readonly log: Log;
+  /** Where the history has none; undefined where there is nothing to forecast from. */
+  decisionAgain(reservation: Reservation): Promise<Decision | undefined>;
   /** A finished channel, with what it cost. */
   onRun(run: Run): void;
   /** Threads were found outside their reservation; `repaired` of them were brought back. */
@@ -118,7 +121,8 @@ export class Channels {
   async #begin(reservation: Reservation, becomes: boolean): Promise<void> {
     const { id } = reservation;
     try {
-      const decision = await this.#deps.history.decision({ reservationId: id });
+      const kept = await this.#deps.history.decision({ reservationId: id });
+      const decision = kept ?? (await this.#deps.decisionAgain(reservation));
       if (decision !== undefined)
         this.#deps.recorder.begin(reservation, decision, this.#deps.monitor.window(), becomes);
     } catch (error) {

@@ -12,6 +12,7 @@ import { HostUseMeter } from './balancer/host-use.js';
 import { Channels } from './channels.js';
 import type { Config } from './config/schema.js';
 import { createControl } from './control.js';
+import { decisionAgain } from './decision-again.js';
 import { CommonError } from './feedback/common-error.js';
 import { Learning } from './feedback/learning.js';
 import { createRecorder } from './feedback/recorder.js';
@@ -279,6 +280,17 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       adjuster,
       history,
       log,
+      decisionAgain: (reservation) =>
+        decisionAgain(
+          {
+            ...{ forecaster, measured },
+            window: () => monitor.window(),
+            schedulableCpus: () => topology().schedulable.length,
+            requestOf: (id) => reservations.requestOf(id),
+            forecastCpus: (id) => reservations.forecastCpus(id),
+          },
+          reservation,
+        ),
       onRun: learn,
       onDrift: (reservation, { cause, text }, repaired) => {
         metrics.repairedThreads(repaired);

@@ -73,6 +73,8 @@ export interface Reservations {
   get(id: string): Reservation | undefined;
   /** What was asked for; undefined when unknown or rebuilt from the kernel. */
   requestOf(id: string): ChannelRequest | undefined;
+  /** CPUs that a channel which shares its own was forecast with; undefined for one that was reserved for by itself. */
+  forecastCpus(id: string): number | undefined;
   watch(listener: (event: ReservationEvent) => void): () => void;
   /** Tells watchers of something that changed no record: what the kernel or another process did. */
   announce(reservation: Reservation, event: string, reason: string): void;
@@ -149,6 +151,7 @@ export function createReservations(given: ReservationDeps): Reservations {
         .map(({ reservation }) => reservation)
         .sort((a, b) => a.createdMs - b.createdMs),
     get: (id) => deps.ledger.get(id)?.reservation,
+    forecastCpus: (id) => deps.ledger.get(id)?.shared?.cpus,
     requestOf: (id) => deps.ledger.get(id)?.request,
     watch: (listener) => book.watch(listener),
     announce: (reservation, event, reason) => book.announce(reservation, event, reason),

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hostAddon } from '../../src/lib/native.js';
@@ -88,6 +88,28 @@ describe('the daemon', { timeout: 120_000 }, () => {
     );
     expect((await daemon.client.getHost({})).cpus.every(({ reservedMilli }) => reservedMilli === 0)).toBe(
       true,
+    );
+  });
+
+  it('loses its history while a channel runs: the channel is watched all the same', async () => {
+    const wrapper = daemon.run(['--name', 'watched'], live(clip, 90, join(daemon.dir, 'watched.mp4')));
+    await until(
+      async () => (await daemon.reservation('watched'))?.state === 'RESERVATION_STATE_ACTIVE',
+      'active',
+    );
+    await daemon.end('SIGKILL');
+    rmSync(join(daemon.stateDir, 'history'), { recursive: true });
+    await daemon.start();
+    await until(
+      async () => ((await daemon.reservation('watched'))?.forecastQ90Cores ?? 0) > 0,
+      'its use is known beside a forecast',
+    );
+    await until(async () => (await daemon.reservation('watched'))?.speed !== undefined, 'its speed is');
+    wrapper.child.kill('SIGINT');
+    expect((await wrapper.ended).code).toBe(255);
+    await until(
+      async () => (await daemon.reservation('watched'))?.state === 'RESERVATION_STATE_RELEASED',
+      'released',
     );
   });
 
