@@ -9,7 +9,16 @@ import { type LedgerStore, levelStore } from '../../src/reservation/ledger-store
 import type { Reservation } from '../../src/reservation/reservation.js';
 import type { ReserveCall, SessionHandle } from '../../src/rpc/control.js';
 import { ManualTime, settled } from '../support/manual-time.js';
-import { call, FOREVER, ME, realHost, sleeper, type World, world } from '../support/reservation-world.js';
+import {
+  call,
+  checkInvariants,
+  FOREVER,
+  ME,
+  realHost,
+  sleeper,
+  type World,
+  world,
+} from '../support/reservation-world.js';
 
 /** What the callers know: what was acknowledged to them. */
 interface Known {
@@ -21,13 +30,14 @@ interface Known {
 }
 
 type Op =
-  | { op: 'reserve'; milli: number; cpus: number; exclusive: boolean; waitMs: number }
+  | { op: 'reserve'; milli: number; cpus: number; exclusive: boolean; waitMs: number; vod: boolean }
   | { op: 'retry' | 'session' | 'close' | 'restarting' | 'end'; which: number }
   | { op: 'attach' | 'release'; which: number; stale: boolean }
   | { op: 'resize'; which: number; milli: number; cpu: number }
   | { op: 'pass'; ms: number }
   | { op: 'jump'; ms: number }
   | { op: 'full'; writes: number }
+  | { op: 'hotplug'; cpu: number }
   | { op: 'crash' };
 
 const which = fc.nat(20);
@@ -41,6 +51,7 @@ const ops: fc.Arbitrary<Op> = fc.oneof(
       cpus: fc.constantFrom(0, 0, 1, 2),
       exclusive: fc.constantFrom(false, false, false, true),
       waitMs: fc.constantFrom(0, 0, 4_000),
+      vod: fc.constantFrom(false, false, true),
     }),
   },
   { weight: 5, arbitrary: fc.record({ op: fc.constant('attach' as const), which, stale }) },
@@ -79,6 +90,7 @@ const ops: fc.Arbitrary<Op> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ op: fc.constant('full' as const), writes: fc.integer({ min: 1, max: 3 }) }),
   },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('hotplug' as const), cpu: fc.nat(1) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('crash' as const) }) },
 );
 
@@ -101,6 +113,8 @@ class Host {
   failing = 0;
   lives = 0;
   made!: World;
+  readonly #whole = realHost();
+  #topology = this.#whole;
   #store!: LedgerStore;
 
   constructor(readonly root: string) {}
@@ -125,8 +139,9 @@ class Host {
       time: this.time,
       createStore: () => store,
       ids: `life${this.lives++}-`,
+      config: { preemption: { vod: 'requeue' } },
     });
-    this.made.knobs.topology = realHost();
+    this.made.knobs.topology = this.#topology;
     expect(this.made.report).toEqual([]);
     await this.made.reservations.reconcile();
     for (const one of this.known) {
@@ -148,6 +163,7 @@ class Host {
           exclusive: op.exclusive,
           waitMs: op.waitMs,
           startTimeoutMs: 8_000,
+          channelClass: op.vod ? 'vod' : 'live',
         });
         const reserved = this.expectedly(async () => {
           const { reservation } = await reservations.reserve(request, ME, FOREVER);
@@ -180,7 +196,8 @@ class Host {
       case 'session':
         return this.expectedly(async () => {
           one!.session = reservations.openSession(id, token, ME, () => {});
-          one!.token = (await one!.session.heartbeat({ rung: 0, restarting: false })).reservation.token;
+          const beat = await one!.session.heartbeat({ rung: 0, restarting: false, requeues: true });
+          one!.token = beat.reservation.token;
         });
       case 'restarting':
         return this.expectedly(async () => {
@@ -213,9 +230,32 @@ class Host {
       case 'full':
         this.failing = op.writes;
         return;
+      case 'hotplug':
+        return this.#plug(op.cpu);
       case 'crash':
         return this.live();
     }
+  }
+
+  /** A CPU goes, or comes back; one stays. */
+  #plug(which: number): void {
+    const { schedulable } = this.#whole;
+    const cpu = schedulable[which % schedulable.length]!;
+    const gone = this.#topology !== this.#whole;
+    if (!gone && schedulable.length < 2) return;
+    this.#topology = gone
+      ? this.#whole
+      : {
+          ...this.#whole,
+          cpus: this.#whole.cpus.map((one) => (one.cpu === cpu ? { ...one, online: false } : one)),
+          schedulable: schedulable.filter((one) => one !== cpu),
+        };
+    this.made.knobs.topology = this.#topology;
+    this.made.reservations.capacityChanged();
+  }
+
+  allOnline(): void {
+    if (this.#topology !== this.#whole) this.#plug(0);
   }
 
   async expectedly(run: () => Promise<void>): Promise<void> {
@@ -227,7 +267,8 @@ class Host {
   }
 
   async check(): Promise<void> {
-    this.made.check();
+    // Who finds no place stays on a CPU that is gone.
+    checkInvariants(this.made.reservations, this.#whole);
     for (const { id, token } of this.made.reservations.list(true)) {
       expect(token, `token of ${id}`).toBeGreaterThanOrEqual(this.tokens.get(id) ?? 1);
       this.tokens.set(id, token);
@@ -281,6 +322,7 @@ it(
           }
           // Everything ends sooner or later, and nothing is leaked.
           host.failing = 0;
+          host.allOnline();
           for (const one of host.known) await one.process?.end();
           // What waits is refused or admitted first, then expires: in some turns, because the disk takes its time.
           const { list, occupancy } = host.made.reservations;
