@@ -83,6 +83,39 @@ describe('VOD that is requeued for a live channel', { timeout: 180_000 }, () => 
     await until(async () => (await state('archive')) === 'RELEASED', 'its CPUs are back');
   });
 
+  it('goes on where it was when it has a ladder: one playlist, nothing twice', async () => {
+    const film = makeClip(join(daemon.dir, 'film.mp4'), '320x180', 8);
+    const playlist = join(daemon.dir, 'film.m3u8');
+    const hls = [
+      '-c:v',
+      'libx264',
+      '-preset',
+      'veryfast',
+      '-g',
+      '25',
+      '-hls_time',
+      '1',
+      '-hls_list_size',
+      '0',
+    ];
+    const vod = daemon.run(
+      [...whole('film', 'vod'), '--degrade', '-preset ultrafast'],
+      ['ffmpeg', '-v', 'error', '-nostdin', '-re', '-i', film, ...hls, playlist],
+    );
+    await until(() => existsSync(playlist) && /#EXTINF/.test(readFileSync(playlist, 'utf8')), 'it writes');
+    const live = daemon.run(whole('flash', 'live'), encode(2, 'flash.mp4', '-y'));
+    await until(async () => (await daemon.reservation('film'))?.process === null, 'its FFmpeg has ended');
+    expect((await live.ended).code).toBe(0);
+    expect((await vod.ended).code).toBe(0);
+    expect(vod.stderr()).toMatch(/FFmpeg starts from [1-9]\d*\.\d s/);
+    const text = readFileSync(playlist, 'utf8');
+    expect(text.match(/#EXT-X-DISCONTINUITY\n/g)).toHaveLength(1);
+    expect(text.trimEnd().endsWith('#EXT-X-ENDLIST')).toBe(true);
+    const seconds = [...text.matchAll(/#EXTINF:([\d.]+)/g)].reduce((sum, [, each]) => sum + Number(each), 0);
+    expect(seconds).toBeGreaterThan(7);
+    expect(seconds).toBeLessThan(9);
+  });
+
   it('is given up when its wrapper is killed while it waits: nobody is left to start it', async () => {
     const vod = daemon.run(whole('lost', 'vod'), encode(600, 'lost.mp4', '-y'));
     await until(async () => (await state('lost')) === 'ACTIVE', 'VOD runs');
@@ -110,7 +143,7 @@ describe('VOD that is requeued for a live channel', { timeout: 180_000 }, () => 
     await live.ended;
   });
 
-  it('is paused instead where FFmpeg could not start anew: light mode, and what reads a pipe', async () => {
+  it('is paused instead in light mode: nobody is there to start FFmpeg anew', async () => {
     const light = daemon.run([...whole('light', 'vod'), '--exec'], encode(600, 'light.mp4', '-y'));
     await until(async () => (await state('light')) === 'ACTIVE', 'VOD runs');
     const live = daemon.run(whole('talk', 'live'), encode(600, 'talk.mp4', '-y'));
