@@ -49,7 +49,10 @@ async function settle(
   }
   const rebooted = record.bootId !== undefined && record.bootId !== deps.bootId;
   if (state === 'QUEUED') {
-    if (rebooted) return end({ step: 'expire' }, 'the host was restarted while it waited', 'expired');
+    if (rebooted) {
+      if (process !== undefined) ended.note(id, process);
+      return end({ step: 'expire' }, 'the host was restarted while it waited', 'expired');
+    }
     return keepQueued(deps, book, lifetimes, record);
   }
   if (process === undefined || rebooted || !lives(deps, process)) {
