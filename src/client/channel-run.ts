@@ -60,6 +60,8 @@ const FAILED_START_MS = 5_000;
 /** Starts of one rung; a receiver may take a moment to let go of the old connection. */
 const MOST_STARTS = 3;
 const START_AGAIN_MS = 500;
+/** Refusals of Attach that stay. */
+const NOT_OURS = ['WRONG_STATE', 'NOT_FOUND', 'STALE_TOKEN'] as const;
 const GAVE_UP: readonly string[] = ['RESERVATION_STATE_PAUSED', 'RESERVATION_STATE_QUEUED'];
 /** So much more lag is news. */
 const LAG_STEP_S = 0.15;
@@ -248,9 +250,21 @@ export class ChannelRun {
     } catch (error) {
       // An FFmpeg that is through already has nothing left to attach.
       if (isCorecastError(error, 'PROCESS_GONE') || !this.#process.running) return;
-      this.#options.note(
-        `could not attach FFmpeg to its reservation (${messageOf(error)}); it keeps the CPUs it inherited`,
-      );
+      const where = NOT_OURS.some((code) => isCorecastError(error, code))
+        ? this.#unpin()
+        : 'it keeps the CPUs it inherited';
+      this.#options.note(`could not attach FFmpeg to its reservation (${messageOf(error)}); ${where}`);
+    }
+  }
+
+  /** The CPUs are others', or about to be. */
+  #unpin(): string {
+    this.#moveTo(this.#options.home);
+    try {
+      hostAddon().setProcessAffinity(this.#process.pid, this.#options.home);
+      return 'it runs without one, on no CPUs of its own';
+    } catch (error) {
+      return `it keeps the CPUs it inherited (${messageOf(error)})`;
     }
   }
 
