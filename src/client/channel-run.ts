@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.js';
 import { type Cpuset, cpuset, formatCpuset, parseCpuset } from '../lib/cpuset.js';
-import { isCorecastError, messageOf } from '../lib/errors.js';
+import { messageOf } from '../lib/errors.js';
 import { hostAddon } from '../lib/native.js';
 import type { Progress } from '../rpc/control.js';
 import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js';
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
+import { Attachment } from './attachment.js';
 import type { CorecastClient } from './connect.js';
 import { EXIT } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
@@ -60,8 +61,6 @@ const FAILED_START_MS = 5_000;
 /** Starts of one rung; a receiver may take a moment to let go of the old connection. */
 const MOST_STARTS = 3;
 const START_AGAIN_MS = 500;
-/** Refusals of Attach that stay. */
-const NOT_OURS = ['WRONG_STATE', 'NOT_FOUND', 'STALE_TOKEN'] as const;
 const GAVE_UP: readonly string[] = ['RESERVATION_STATE_PAUSED', 'RESERVATION_STATE_QUEUED'];
 /** So much more lag is news. */
 const LAG_STEP_S = 0.15;
@@ -70,16 +69,14 @@ const LAG_STEP_S = 0.15;
 export class ChannelRun {
   readonly #options: ChannelRunOptions;
   readonly lease: Lease;
+  readonly #attachment: Attachment;
   readonly rungChanges: RungChange[] = [];
   threadOptions: readonly string[] = [];
-  threadsRepaired = 0;
   /** Times that it gave way and was started anew. */
   requeued = 0;
   cpus: Cpuset;
   #process!: FfmpegProcess;
   #startTicks = 0;
-  /** PID.TICKS of the process that the daemon has confirmed. */
-  #attached = '';
   #rung = 0;
   /** Under way until its FFmpeg has shown a frame or outlived its trial. */
   #changing: RungChange | undefined;
@@ -109,6 +106,7 @@ export class ChannelRun {
     this.#options = options;
     this.cpus = options.cpus;
     this.lease = { reservationId: options.reservation.id, token: options.reservation.token };
+    this.#attachment = new Attachment(this.lease, options.home, options.note);
     this.#kept = options.rungs.length > 0 ? new KeptOutputs(options.command) : undefined;
   }
 
@@ -146,6 +144,11 @@ export class ChannelRun {
         return inputs === undefined ? news : { ...news, inputs };
       },
     });
+  }
+
+  /** Threads that had left the reserved CPUs and were brought back when FFmpeg was attached. */
+  get threadsRepaired(): number {
+    return this.#attachment.threadsRepaired;
   }
 
   /** Until the last FFmpeg has ended. */
@@ -230,42 +233,13 @@ export class ChannelRun {
     );
   }
 
-  async #attach(client: CorecastClient): Promise<void> {
-    const process = { pid: this.#process.pid, startTicks: this.#startTicks };
-    const name = `${process.pid}.${process.startTicks}`;
-    if (this.#attached === name) return;
-    try {
-      const { reservationId, token } = this.lease;
-      const idempotencyKey = `${reservationId}.${name}`;
-      const { reservation, repaired } = await client.attach({
-        reservationId,
-        token,
-        process,
-        idempotencyKey,
-        restarting: this.#changing !== undefined,
-      });
-      this.lease.token = reservation?.token ?? token;
-      this.threadsRepaired += repaired;
-      this.#attached = name;
-    } catch (error) {
-      // An FFmpeg that is through already has nothing left to attach.
-      if (isCorecastError(error, 'PROCESS_GONE') || !this.#process.running) return;
-      const where = NOT_OURS.some((code) => isCorecastError(error, code))
-        ? this.#unpin()
-        : 'it keeps the CPUs it inherited';
-      this.#options.note(`could not attach FFmpeg to its reservation (${messageOf(error)}); ${where}`);
-    }
-  }
-
-  /** The CPUs are others', or about to be. */
-  #unpin(): string {
-    this.#moveTo(this.#options.home);
-    try {
-      hostAddon().setProcessAffinity(this.#process.pid, this.#options.home);
-      return 'it runs without one, on no CPUs of its own';
-    } catch (error) {
-      return `it keeps the CPUs it inherited (${messageOf(error)})`;
-    }
+  #attach(client: CorecastClient): Promise<void> {
+    return this.#attachment.ensure(client, () => ({
+      pid: this.#process.pid,
+      startTicks: this.#startTicks,
+      running: this.#process.running,
+      restarting: this.#changing !== undefined,
+    }));
   }
 
   #follow(directive: Directive__Output): void {
