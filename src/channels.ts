@@ -40,6 +40,9 @@ const ENDS: readonly ReservationState[] = ['QUEUED', 'RELEASED', 'EXPIRED'];
 const BEHIND_SPEED = 0.95;
 /** Of the CPUs that a channel has for itself. */
 const NEARLY_ALL = 0.9;
+const HALF = 0.5;
+/** What it uses now, against the last seconds: on its way to the end of what it has. */
+const LEAP = 1.3;
 /** Usage summaries of the latest ended channels, those too short for the history among them. */
 const MAX_SUMMARIES = 2_000;
 
@@ -221,10 +224,12 @@ export class Channels {
   }
 }
 
-/** Behind real time, or above what was forecast of it or at the end of what it has, over the last seconds or now. */
+/** Behind real time, or above what was forecast of it or near the end of what it has, over the last seconds or now. */
 function deviates(usage: ChannelUsage | undefined, ownCores: number): boolean {
   if (usage === undefined) return false;
   const { speed = 1, usageCores, forecastQ90Cores, now } = usage;
-  const most = Math.max(usageCores, now?.usageCores ?? 0);
-  return speed < BEHIND_SPEED || most > Math.min(forecastQ90Cores, ownCores * NEARLY_ALL);
+  const nowCores = now?.usageCores ?? 0;
+  const most = Math.max(usageCores, nowCores);
+  const leaps = nowCores > usageCores * LEAP && nowCores > ownCores * HALF;
+  return speed < BEHIND_SPEED || leaps || most > Math.min(forecastQ90Cores, ownCores * NEARLY_ALL);
 }

@@ -71,7 +71,7 @@ export function deviationOf(channel: ChannelView): string | undefined {
   if (channel.live && lost > 0 && areFull(channel)) return `loses its input: ${lost} packets in a second`;
   if (isPressed(channel)) {
     const { usageCores, waitCores } = channel.now!;
-    return `uses ${usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} cores, and ${waitCores.toFixed(1)} threads wait for a CPU`;
+    return `uses ${usageCores.toFixed(2)} of ${reservedCores.toFixed(2)} cores now, and ${waitCores.toFixed(1)} threads wait for a CPU`;
   }
   if (outgrows(channel)) {
     const forecast = channel.forecastQ90Cores.toFixed(2);
@@ -88,12 +88,15 @@ export function deviationOf(channel: ChannelView): string | undefined {
   return undefined;
 }
 
-/** Its CPUs are full to the brim with its own work, more of which waits: no need to see whether that lasts. */
+/**
+ * Its CPUs are full to the brim with its own work: no need to see whether that lasts. Of those who share that is nobody's
+ * fault before one is far above its forecast, and more of its work waits.
+ */
 export function isPressed(channel: ChannelView): boolean {
   const { live, reserved, shared, forecastQ90Cores, now } = channel;
   if (!live || now === undefined || !areFull(channel)) return false;
-  const most = shared === undefined ? coresOf(reserved) * SATURATED : forecastQ90Cores * LEFT_FAR;
-  return now.waitCores > WAITING && now.usageCores > most;
+  if (shared === undefined) return now.usageCores > coresOf(reserved) * SATURATED;
+  return now.waitCores > WAITING && now.usageCores > forecastQ90Cores * LEFT_FAR;
 }
 
 /** What it will come to need is known before it uses it. */

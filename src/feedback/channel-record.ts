@@ -21,7 +21,7 @@ import { demandsWithin, mean, summaryOf, type Totals } from './usage-summary.js'
 export const MAX_SAMPLES = 720;
 const RECENT_S = 5;
 /** What is going on now: long enough that one large frame is not all there is to see. */
-const NOW_S = 0.9;
+const NOW_S = 0.7;
 /** A tick that ends earlier than this after the start is no part of the first step. */
 const LOADING_S = 1.2;
 /** CPU seconds after the last tick are estimated for no longer than this. */

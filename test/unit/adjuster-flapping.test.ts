@@ -33,7 +33,7 @@ async function adjustmentsPerHour(mean: number, deviation: number, seed: number)
       ...{ rung: 0, ladderRungs: 0, priority: 50, cpus },
     }) as unknown as Reservation;
   const usage = (): ChannelUsage => {
-    const now = meanOf(4);
+    const now = meanOf(3);
     const full = now > cpus.length * 0.97;
     return {
       usageCores: meanOf(20),
