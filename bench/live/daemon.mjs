@@ -14,14 +14,17 @@ const { systemClock } = await import(`${dist}/lib/clock.js`);
 
 export const CLI = join(dist, 'client/cli.js');
 
-/** `settings`: TOML of sections other than [daemon]. `serving` rejects when it ends instead. */
-export function startDaemon(dir, settings = '') {
+/**
+ * `settings`: TOML of sections other than [daemon]. `nice`: below 0, as the unit has it (Nice=-5), where this user may.
+ * `serving` rejects when it ends instead.
+ */
+export function startDaemon(dir, settings = '', { nice = 0 } = {}) {
   const socket = join(dir, 'corecast.sock');
   const config = join(dir, 'corecast.toml');
   writeFileSync(config, `${ownPlaces(socket, join(dir, 'state'))}${settings}`);
-  const child = spawn(process.execPath, [join(dist, 'main.js'), '--config', config], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const nicely = nice < 0 && process.getuid() === 0 ? ['nice', '-n', String(nice)] : [];
+  const [program, ...args] = [...nicely, process.execPath, join(dist, 'main.js'), '--config', config];
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text) => {
     said = (said + text).slice(-4_000);
