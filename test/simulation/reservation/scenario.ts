@@ -96,7 +96,7 @@ export class Scenario {
     if (kind !== 'requeue' && kind !== 'start') return;
     this.say(`${holder.name} is told: ${kind}`);
     const { process } = holder;
-    if (kind === 'requeue' && process !== undefined) this.witness.givesWay(process);
+    if (kind === 'requeue') this.witness.givesWay(holder.id);
     if (this.chance.hits(0.1)) return;
     this.timeline.after(this.chance.between(0, kind === 'start' ? 50 : 4_000), () => {
       if (holder.gone) return;

@@ -216,15 +216,14 @@ export class Witness {
     const waiting = [...this.#durable.values()].filter(({ reservation }) => isRequeued(reservation));
     if (waiting.length !== reservations.queued())
       this.#violated(`${waiting.length} wait on the disk, ${reservations.queued()} in memory`);
-    for (const { reservation } of waiting) {
-      const process = this.#processOf(reservation);
-      if (process !== undefined) this.givesWay(process);
-    }
+    for (const { reservation } of waiting) this.givesWay(reservation.id);
   }
 
-  /** It is told to end: its CPUs are others' already, and it must be off them. */
-  givesWay(process: SimulatedProcess): void {
-    if (this.#host.kernel.disturbed || !process.alive) return;
+  /** Its process is told to end: its CPUs are others' already, and it must be off them. */
+  givesWay(id: string | undefined): void {
+    const now = this.#durable.get(id ?? '')?.reservation;
+    const process = now && this.#processOf(now);
+    if (this.#host.kernel.disturbed || process?.alive !== true) return;
     const { schedulable } = this.#host.machine.topology;
     for (const mask of process.threads.values()) {
       if (schedulable.every((cpu) => mask.includes(cpu))) continue;
