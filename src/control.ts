@@ -112,11 +112,13 @@ export function createControl(parts: ControlParts): Control {
         throw new CorecastError('NOT_FOUND', `no ${what} in the history`);
       }
       const usage = await channels.summary(decision.reservationId);
+      const running = reservations.get(decision.reservationId)?.process;
       const modelStep = learning.life.stepInForce(decision.forecast.modelId, decision.atMs);
       return {
         decision,
         ...(usage === undefined ? {} : { usage }),
         ...(modelStep === undefined ? {} : { modelStep }),
+        ...(running === undefined ? {} : { threads: parts.monitor.threads(running.pid) }),
       };
     },
     host: () => hostView(parts),

@@ -14,7 +14,7 @@ import type {
 } from '../history/history.js';
 import type { Run } from '../history/records.js';
 import type { Progress } from '../lib/ffmpeg-progress.js';
-import type { HeldInputs, HostSample, SocketQueues } from '../monitor/sample.js';
+import type { HeldInputs, HostSample, SocketQueues, ThreadSample } from '../monitor/sample.js';
 import type { PinningBackend, PinResult } from '../pinning/pinning.js';
 import type { ChannelClass, ProcessRef, Reservation } from '../reservation/reservation.js';
 import type { Topology } from '../topology/topology.js';
@@ -258,9 +258,13 @@ export interface Control {
   reservations(includeEnded: boolean): readonly { reservation: Reservation; usage?: ChannelUsage }[];
   /** Registers a watcher; returns the function that unregisters it. */
   watch(listener: (event: ReservationEvent) => void): () => void;
-  explain(
-    by: { decisionId: string } | { reservationId: string },
-  ): Promise<{ decision: Decision; usage?: UsageSummary; modelStep?: ModelStep }>;
+  explain(by: { decisionId: string } | { reservationId: string }): Promise<{
+    decision: Decision;
+    usage?: UsageSummary;
+    modelStep?: ModelStep;
+    /** Of a running channel. */
+    threads?: readonly ThreadSample[];
+  }>;
   host(): Promise<HostView>;
   reportIngress(reports: readonly IngressReport[]): void;
   query(query: SeriesQuery): AsyncIterable<SeriesChunk>;

@@ -4,7 +4,7 @@ import type { VideoOutput as DomainOutput, Signature as DomainSignature } from '
 import type { Run as DomainRun } from '../history/records.js';
 import { formatCpuset } from '../lib/cpuset.js';
 import type { GpuUse } from '../lib/native.js';
-import type { HostDetail } from '../monitor/sample.js';
+import type { HostDetail, ThreadSample } from '../monitor/sample.js';
 import type { PinResult } from '../pinning/pinning.js';
 import type { Reservation as DomainReservation, ReservationState } from '../reservation/reservation.js';
 import type * as control from './control.js';
@@ -19,6 +19,7 @@ import type { Reservation } from './generated/corecast/v1/Reservation.js';
 import type { Run } from './generated/corecast/v1/Run.js';
 import type { Signature } from './generated/corecast/v1/Signature.js';
 import type { ThreadMask } from './generated/corecast/v1/ThreadMask.js';
+import type { ThreadUse } from './generated/corecast/v1/ThreadUse.js';
 import type { UsageSummary } from './generated/corecast/v1/UsageSummary.js';
 import type { VideoOutput } from './generated/corecast/v1/VideoOutput.js';
 
@@ -146,6 +147,20 @@ export function toThreads(pin: PinResult): ThreadMask[] {
     cpus: formatCpuset(cpus),
     verified,
   }));
+}
+
+export function toThreadUse(threads: readonly ThreadSample[]): ThreadUse[] {
+  return [...threads]
+    .sort((a, b) => b.cores - a.cores)
+    .map(({ tid, cpu, cores, cpuSeconds, waitSeconds, switches, maskCpus }) => ({
+      tid,
+      cpu: Math.max(0, cpu),
+      cores,
+      cpuSeconds,
+      ...(Number.isFinite(waitSeconds) ? { waitSeconds } : {}),
+      switches,
+      ...(maskCpus < 0 ? {} : { maskCpus }),
+    }));
 }
 
 export function toUsage(usage: control.UsageSummary): UsageSummary {

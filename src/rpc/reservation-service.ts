@@ -3,7 +3,7 @@ import type { HostAddon } from '../lib/native.js';
 import type { ProcessRef } from '../reservation/reservation.js';
 import { type CallScope, serverStream, unary } from './call.js';
 import type { Control, Peer } from './control.js';
-import { toDecision, toListed, toReservation, toThreads, toUsage } from './convert.js';
+import { toDecision, toListed, toReservation, toThreads, toThreadUse, toUsage } from './convert.js';
 import { toModelStep } from './convert-model.js';
 import type { ReservationServiceHandlers } from './generated/corecast/v1/ReservationService.js';
 import { daemonPid } from './peer.js';
@@ -53,11 +53,12 @@ export function reservationService(
       watchReservations(control, peer, signal),
     ),
     Explain: unary(scope, async (message) => {
-      const { decision, usage, modelStep } = await control.explain(explainRequest(message));
+      const { decision, usage, modelStep, threads = [] } = await control.explain(explainRequest(message));
       return {
         decision: toDecision(decision),
         usage: usage === undefined ? null : toUsage(usage),
         modelStep: modelStep === undefined ? null : toModelStep(modelStep),
+        threads: toThreadUse(threads),
       };
     }),
   };

@@ -102,6 +102,11 @@ describe('channels of another user than the daemon', { timeout: 120_000 }, () =>
     channel('tcp', ['-i', 'tcp://127.0.0.1:29471']);
     await until(async () => ((await ingressOf('tcp'))?.bps ?? 0) > 100_000, 'an ingress rate', 60_000);
     expect(daemon.said()).not.toContain('CAP_SYS_PTRACE');
+    const { id: reservationId, cpus } = (await daemon.reservation('tcp'))!;
+    const { threads } = await daemon.client.explain({ reservationId });
+    expect(threads.length).toBeGreaterThan(0);
+    expect(threads[0]!.cores).toBeGreaterThanOrEqual(threads.at(-1)!.cores);
+    for (const { maskCpus } of threads) expect(maskCpus).toBe(cpus.length);
   });
 
   it('have what waits and what is lost at their UDP sockets there', async (ctx) => {
