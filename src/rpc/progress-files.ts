@@ -9,6 +9,7 @@ import {
   openSync,
   readdirSync,
   readSync,
+  statSync,
   unlinkSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -25,6 +26,8 @@ export interface Writer {
   readonly uid: number;
 }
 
+/** Set-group-id: files belong to the group too. Sticky: nobody removes another's. */
+const MODE = 0o3770;
 /** Read in one go; of more only the end counts: that is what is the case now. */
 const MOST_BYTES = 4_096;
 /** Then what was read is given back to the file system. */
@@ -59,9 +62,10 @@ export class ProgressFiles {
   prepare(gid: number): void {
     try {
       mkdirSync(this.#dir, { recursive: true });
-      chownSync(this.#dir, -1, gid);
-      // Set-group-id: files belong to the group too. Sticky: nobody removes another's.
-      chmodSync(this.#dir, 0o3770);
+      const { mode, gid: now } = statSync(this.#dir);
+      if (now !== gid) chownSync(this.#dir, -1, gid);
+      // Under the shipped unit systemd-tmpfiles has made it so, because RestrictSUIDSGID= forbids it here.
+      if ((mode & 0o7777) !== MODE || now !== gid) chmodSync(this.#dir, MODE);
     } catch (error) {
       this.#log.warn(
         { part: 'progress', dir: this.#dir, error: messageOf(error) },
