@@ -48,6 +48,8 @@ export const LATE_LAG_S = 1;
 const BEHIND_LAG_S = 0.4;
 /** Usage of the whole reservation above which the channel is short of CPU. */
 const SATURATED = 0.95;
+/** The same over less than a second, which CPU time told in hundredths blurs by a few of them. */
+const FULL_NOW = 0.92;
 /** Usage above the forecast's 0.9 quantile by this factor has left the forecast. */
 const LEFT_FORECAST = 1.1;
 /** Usage of the last second above which it has left the forecast of its share of CPUs that several use. */
@@ -95,7 +97,7 @@ export function deviationOf(channel: ChannelView): string | undefined {
 export function isPressed(channel: ChannelView): boolean {
   const { live, reserved, shared, forecastQ90Cores, now } = channel;
   if (!live || now === undefined || !areFull(channel)) return false;
-  if (shared === undefined) return now.usageCores > coresOf(reserved) * SATURATED;
+  if (shared === undefined) return now.usageCores > coresOf(reserved) * FULL_NOW;
   return now.waitCores > WAITING && now.usageCores > forecastQ90Cores * LEFT_FAR;
 }
 

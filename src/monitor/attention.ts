@@ -39,8 +39,10 @@ export class Attention {
     this.#closely.add(pid);
   }
 
-  /** Something is amiss with it. True when a close watch begins or is prolonged by this call. */
+  /** Something is amiss with it. True when a close watch begins with this call. */
   begin(pid: number): boolean {
+    // What an encoder does to start looks amiss, and must not use up the attention of the next minute.
+    if (this.#closely.has(pid)) return false;
     const amissMs = this.#amissMs.get(pid);
     const nowMs = this.#nowMs();
     if (amissMs !== undefined && nowMs - amissMs < AGAIN_MS) return false;

@@ -68,11 +68,13 @@ test('a start does not use up the attention that a deviation soon after it gets'
   let nowMs = 0;
   const attention = new Attention(() => nowMs);
   attention.start(7);
-  nowMs = 6_000;
-  expect(attention.begin(7)).toBe(true);
+  nowMs = 1_000;
+  expect(attention.begin(7)).toBe(false);
   nowMs = 10_000;
-  expect(attention.ended()).toEqual([]);
-  nowMs = 16_000;
+  expect(attention.ended()).toEqual([7]);
+  nowMs = 11_000;
+  expect(attention.begin(7)).toBe(true);
+  nowMs = 21_000;
   expect(attention.ended()).toEqual([7]);
   expect(attention.begin(7)).toBe(false);
 });
