@@ -95,7 +95,7 @@ function relieve(
   if (channel.shared !== undefined) {
     const moved = among(channel, deviation, Math.max(needMilli, reservedMilli), place);
     if (moved !== undefined) return moved;
-  } else if (needMilli > reservedMilli * (isLate(channel) ? 1 : WORTH_GROWING)) {
+  } else if (needMilli > reservedMilli * (isLate(channel) || isPressed(channel) ? 1 : WORTH_GROWING)) {
     const cpus = placeSpread(needMilli, channel.reserved.length, place);
     if (cpus !== undefined) {
       return {
