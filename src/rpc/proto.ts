@@ -1,5 +1,6 @@
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs/light.js';
+import { FlatWriter } from './flat-writer.js';
 import type { HistoryServiceDefinition } from './generated/corecast/v1/HistoryService.js';
 import type { HostServiceDefinition } from './generated/corecast/v1/HostService.js';
 import type { ModelServiceDefinition } from './generated/corecast/v1/ModelService.js';
@@ -98,8 +99,8 @@ const READ = { longs: Number, enums: String, defaults: true, oneofs: true } as c
 
 function writer(type: protobuf.Type) {
   return (message: object) => {
-    const { buffer, byteOffset, length } = type.encode(type.fromObject(message)).finish();
-    return Buffer.from(buffer, byteOffset, length);
+    type.encode(type.fromObject(message), flat.reset());
+    return flat.finish();
   };
 }
 
@@ -117,5 +118,6 @@ function methodsOf(service: string) {
   }));
 }
 
+const flat = new FlatWriter();
 const definitions = new Map<string, ServiceDefinition>();
 let schema: protobuf.NamespaceBase | undefined;
