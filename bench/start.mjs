@@ -17,7 +17,7 @@ const dist = process.env.CORECAST_DIST ?? fileURLToPath(new URL('../dist', impor
 const { connect } = await import(`${dist}/client/connect.js`);
 
 /** Those of systemd/corecastd.service. */
-const FLAGS = ['--max-semi-space-size=4'];
+const FLAGS = ['--max-semi-space-size=4', '--max-old-space-size=1024'];
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];

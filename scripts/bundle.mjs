@@ -14,8 +14,11 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const src = join(root, 'src');
 const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 const PROGRAMS = { corecastd: 'main', corecast: 'client/cli' };
-/** A small young generation, as the systemd unit has it: V8's own takes up to 48 MB for what is short-lived. */
-const NODE = { corecastd: '/usr/bin/env -S node --max-semi-space-size=4', corecast: '/usr/bin/env node' };
+/** As the systemd unit starts it. */
+const NODE = {
+  corecastd: '/usr/bin/env -S node --max-semi-space-size=4 --max-old-space-size=1024',
+  corecast: '/usr/bin/env node',
+};
 
 const moduleUrls = {
   name: 'module-urls',

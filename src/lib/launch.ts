@@ -8,7 +8,9 @@ import { Script } from 'node:vm';
  * Flags that the systemd unit starts a program with. Set here they come too late to do anything, but V8 refuses code that was
  * compiled under other flags, and so takes it with them and without.
  */
-const V8_FLAGS: Readonly<Record<string, string>> = { corecastd: '--max-semi-space-size=4' };
+const V8_FLAGS: Readonly<Record<string, string>> = {
+  corecastd: '--max-semi-space-size=4 --max-old-space-size=1024',
+};
 
 /** From dist/program. */
 const DIST = new URL('..', import.meta.url);
