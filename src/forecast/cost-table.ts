@@ -33,7 +33,19 @@ export function totalCores({ decode, scale, encode }: CostBreakdown): number {
   return Math.max(LEAST_CORES, decode + scale + encode);
 }
 
+/** One request asks for it several times: for the features, what is expected, the class that corrects it. */
 export function costTableBreakdown(signature: Signature): CostBreakdown {
+  let breakdown = breakdowns.get(signature);
+  if (breakdown === undefined) {
+    breakdown = breakDown(signature);
+    breakdowns.set(signature, breakdown);
+  }
+  return breakdown;
+}
+
+const breakdowns = new WeakMap<Signature, CostBreakdown>();
+
+function breakDown(signature: Signature): CostBreakdown {
   const encoded = signature.outputs.filter((output) => output.encoder !== 'copy');
   const copied = signature.outputs.length - encoded.length;
   const { bitrateBps } = signature.input;

@@ -4,7 +4,14 @@ import { ENCODER_FAMILIES, type EncoderSpec, encoderSpec, X264_MOTION, X265_MOTI
 import { type ChannelState, type HostState, WINDOW_STEPS } from './forecast.js';
 import { SEQUENCE_FEATURES } from './network.js';
 import type { Complexity, Signature, VideoOutput } from './signature.js';
-import { encodeWords, NO_WORDS, type Vocabulary, wordFeatureNames, wordsOf } from './vocabulary.js';
+import {
+  encodeWords,
+  NO_WORDS,
+  type Vocabulary,
+  type Words,
+  wordFeatureNames,
+  wordsOf,
+} from './vocabulary.js';
 
 /**
  * What the network sees, as raw numbers: normalisation ((x - mean) / scale) is the model card's business. Several
@@ -111,11 +118,9 @@ export function encodeStatics(
   schedulableCpus: number,
   { vocabulary = NO_WORDS, speedFactor = 1 }: ModelView = {},
 ): readonly Float32Array[] {
-  const breakdown = costTableBreakdown(signature);
-  const costLog = Math.log(totalCores(breakdown));
+  const { costLog, channel, words: said } = seen(signature, speedFactor);
   const hostCpus = Math.max(1, schedulableCpus);
-  const channel = channelFeatures(signature, breakdown, speedFactor);
-  const words = vocabulary === NO_WORDS ? [] : encodeWords(wordsOf(signature), vocabulary);
+  const words = vocabulary === NO_WORDS ? [] : encodeWords(said, vocabulary);
   return cpuCounts.map((cpuCount) =>
     Float32Array.from([
       Math.log(cpuCount),
@@ -128,6 +133,35 @@ export function encodeStatics(
       ...words,
     ]),
   );
+}
+
+/** What is the same for every count of CPUs. */
+interface Seen {
+  readonly costLog: number;
+  readonly channel: readonly number[];
+  readonly words: Words;
+}
+
+/**
+ * Channels come back with the signature that they had: after each restart, and many of one ladder and kind of source. The
+ * latest so many are remembered by their text.
+ */
+const MOST_SEEN = 256;
+const remembered = new Map<string, Seen>();
+
+function seen(signature: Signature, speedFactor: number): Seen {
+  const text = `${speedFactor} ${JSON.stringify(signature)}`;
+  const known = remembered.get(text);
+  if (known !== undefined) return known;
+  const breakdown = costTableBreakdown(signature);
+  const made = {
+    costLog: Math.log(totalCores(breakdown)),
+    channel: channelFeatures(signature, breakdown, speedFactor),
+    words: wordsOf(signature),
+  };
+  if (remembered.size >= MOST_SEEN) remembered.delete(remembered.keys().next().value!);
+  remembered.set(text, made);
+  return made;
 }
 
 function channelFeatures(
