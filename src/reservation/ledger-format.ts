@@ -133,18 +133,21 @@ export function answerKey(method: string, uid: number, idempotencyKey: string): 
 
 /** Names a request: two calls with the same fields, in whatever order, have the same fingerprint. */
 export function fingerprintOf(request: unknown): string {
-  return sha256(JSON.stringify(sortedKeys(request))).slice(0, 32);
+  return sha256(sortedJson(request)).slice(0, 32);
 }
 
-function sortedKeys(value: unknown): unknown {
-  if (value === null || typeof value !== 'object') return value;
-  if (Array.isArray(value)) return value.map(sortedKeys);
+/** As JSON.stringify writes it, the keys of each object in order. */
+function sortedJson(value: unknown): string {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value)) return `[${value.map(sortedJson).join(',')}]`;
   const fields = value as Record<string, unknown>;
-  return Object.fromEntries(
-    Object.keys(fields)
-      .sort()
-      .map((key) => [key, sortedKeys(fields[key])]),
-  );
+  let text = '';
+  for (const key of Object.keys(fields).sort()) {
+    const field = fields[key];
+    if (field === undefined) continue;
+    text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${sortedJson(field)}`;
+  }
+  return `{${text}}`;
 }
 
 function sumOf(key: string, text: string): string {
