@@ -13,7 +13,7 @@ export const MAX_RUN_SAMPLES = 720;
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const MAX_NAME_CHARS = 200;
 /** Decisions are written at most this long after they fell. */
-const GATHER_MS = 20;
+const GATHER_MS = 50;
 
 interface DecisionEntry {
   readonly atMs: number;

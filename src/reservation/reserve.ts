@@ -49,7 +49,7 @@ export class Reserving {
     const { verdict } = this.#decide(request, forecasts);
     const outcome = verdict.fits ? 'ACCEPTED' : verdict.waitingHelps ? 'QUEUED' : 'REFUSED';
     const decision = this.#admission.decision(request, forecasts, verdict, outcome, '');
-    await this.#admission.keep(decision);
+    await this.#admission.keepMeanwhile(decision);
     return decision;
   }
 
