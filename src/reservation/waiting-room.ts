@@ -114,7 +114,7 @@ export class WaitingRoom {
       full ? '' : id,
     );
     if (full) {
-      await this.#admission.keep(decision);
+      await this.#admission.keepMeanwhile(decision);
       throw new CorecastError('QUEUE_FULL', `${this.#queue.size} requests wait; limits.queue is ${limit}`, {
         retryAfterMs: Math.max(decision.retryAfterMs, PUMP_MS),
         metadata: { decision_id: decision.id },
@@ -174,7 +174,7 @@ export class WaitingRoom {
       return;
     }
     waiting.durable = true;
-    await this.#admission.keep(decision);
+    await this.#admission.keepMeanwhile(decision);
     const gone = () =>
       this.#giveUp(waiting, 'release', new CorecastError('CANCELLED', 'its caller went away'));
     if (signal.aborted) gone();
@@ -265,7 +265,7 @@ export class WaitingRoom {
     if (written === undefined || decision === undefined) return;
     this.#queue.remove(waiting);
     this.#deadlines.clear(id);
-    await this.#admission.keep(decision);
+    await this.#admission.keepMeanwhile(decision);
     waiting.resolve({ reservation: written.reservation, decision });
   }
 
