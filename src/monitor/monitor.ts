@@ -211,7 +211,7 @@ class ProcMonitor implements RunningMonitor {
     const { clock } = this.#options;
     const monotonicMs = clock.monotonicMs();
     const elapsedS = (monotonicMs - this.#lastMs) / 1000;
-    if (elapsedS <= 0) return;
+    if (elapsedS <= this.#leastTickS) return;
     this.#lastMs = monotonicMs;
     const parts = this.#collect(elapsedS);
     const sample: HostSample = { atMs: clock.nowMs(), monotonicMs, elapsedS, ...parts };
@@ -223,6 +223,15 @@ class ProcMonitor implements RunningMonitor {
     this.#tell(sample);
     // Listeners may have found something amiss.
     this.#keepPace();
+  }
+
+  /**
+   * Right after a change of pace two beats may fall close together. CPU time is told in hundredths of a second: over so short
+   * a time every CPU is idle or full.
+   */
+  get #leastTickS(): number {
+    const { intervalMs, fastIntervalMs = intervalMs } = this.#pace;
+    return Math.min(intervalMs, fastIntervalMs) / 2_000;
   }
 
   #takeGlances(): void {
