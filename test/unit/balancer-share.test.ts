@@ -41,6 +41,18 @@ describe('what others than the reservations use', () => {
     expect(outsideCores).toBeLessThan(0.75);
   });
 
+  it('is the same at any pace of the monitor, though short ticks show a pulse whole', () => {
+    const [slow, fast] = [new HostUseMeter(), new HostUseMeter()];
+    for (let quarter = 0; quarter < 240; quarter++) {
+      const starts = quarter % 16 === 0;
+      fast.add((1 + (starts ? 1 : 0)) / 2, 2, 1, 0.25);
+      if (quarter % 4 === 3) slow.add((1 + (quarter % 16 === 3 ? 0.25 : 0)) / 2, 2, 1, 1);
+    }
+    expect(Math.abs(fast.now!.outsideCores - slow.now!.outsideCores)).toBeLessThan(0.02);
+    expect(fast.now!.outsideCores).toBeGreaterThan(0.25 / 4);
+    expect(fast.now!.outsideCores).toBeLessThan(0.15);
+  });
+
   it('is believed within seconds when a neighbour comes, and longer when it has gone', () => {
     const meter = pulses(60, 0);
     pulses(4, 0, meter);
