@@ -318,7 +318,7 @@ export class Adjuster {
       speed: usage.speed ?? 1,
       lagSeconds: usage.lagSeconds ?? 0,
       forecastQ90Cores: usage.forecastQ90Cores,
-      ...(watch.ingressBps === undefined ? {} : { forecastAnew: true }),
+      forecastAnew: watch.ingressBps !== undefined,
       admittedMilli: watch.admittedMilli,
       peakCores: watch.peakCores,
       demandByRung: watch.demandByRung,
