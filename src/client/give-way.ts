@@ -1,7 +1,4 @@
-import { readdirSync } from 'node:fs';
-import { setPriority } from 'node:os';
-import { type Cpuset, cpuset } from '../lib/cpuset.js';
-import { hostAddon } from '../lib/native.js';
+import { renice } from '../lib/priority.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import { type FfmpegCommand, lastOption, parseFfmpegCommand } from './ffmpeg-args.js';
 
@@ -33,15 +30,10 @@ export function startedAnew(command: FfmpegCommand): FfmpegCommand {
 /** What is left of a process that is about to end takes nothing from those who have its CPUs now. */
 export function standBack(pid: number): void {
   try {
-    for (const tid of readdirSync(`/proc/${pid}/task`)) setPriority(Number(tid), LAST);
+    renice(pid, LAST);
   } catch {
-    // It has ended, or a thread has.
+    // An FFmpeg of another user: it ends all the same.
   }
-}
-
-/** The CPUs that this process may use before it is placed. */
-export function ownCpus(): Cpuset {
-  return cpuset(hostAddon().getThreadAffinity(0));
 }
 
 export type WaitEnd =

@@ -14,8 +14,8 @@ import { ExitError } from './exit-error.js';
 import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
 import { describeEnding, type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { checkSwitches } from './filter-switches.js';
-import { ownCpus } from './give-way.js';
 import type { Lease } from './holder.js';
+import { allowedCpus } from './host-glance.js';
 import { derivedRungs, givenRungs } from './ladder.js';
 import type { ComplexityCost, ComplexityLevel } from './measure-complexity.js';
 import type { PlannedOutput } from './outputs.js';
@@ -136,7 +136,8 @@ export async function run(
     if (options.exec) return lightRun(command, planned, admission, options);
     return runUnpinned(command, summary, startedMs, clock);
   }
-  const home = ownCpus();
+  // Before it is placed.
+  const home = allowedCpus();
   const leave = placeProcess({
     cpus: cpusOf(admission.reservation),
     ownCpuset: admission.ownCpuset,

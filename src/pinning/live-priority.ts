@@ -1,6 +1,5 @@
-import { readdirSync } from 'node:fs';
-import { constants, getPriority, setPriority } from 'node:os';
 import { messageOf } from '../lib/errors.js';
+import { renice } from '../lib/priority.js';
 import type { ProcessRef } from '../reservation/reservation.js';
 
 export interface LivePriorityOptions {
@@ -11,13 +10,15 @@ export interface LivePriorityOptions {
   onRefused(why: string): void;
 }
 
+/** Whoever has another one was given it. */
+const ORDINARY = 0;
+
 /**
  * Live channels come before whatever else wants their CPUs: VOD, newcomers' wrappers, a neighbour that nobody forecast. What
  * is left of the CPUs is left to those as before. By nice, which the kernel weighs: at -5 a thread gets three times what one at 0
  * gets where both want more than there is. A thread that has a priority of its own keeps it.
  *
- * Linux keeps it thread by thread, and a new thread has its maker's. A thread that is made while the others are raised is
- * caught by a second look, a tick later.
+ * A new thread has its maker's priority. One that is made while the others are raised is caught by a second look, a tick later.
  */
 export class LivePriority {
   readonly #options: LivePriorityOptions;
@@ -42,14 +43,10 @@ export class LivePriority {
 
   #raise(process: ProcessRef): void {
     if (!this.#options.sameProcess(process)) return;
-    for (const tid of threadsOf(process.pid)) {
-      try {
-        if (getPriority(tid) === 0) setPriority(tid, this.#options.nice());
-      } catch (error) {
-        if (systemErrno(error) === constants.errno.ESRCH) continue;
-        this.#refuse(error);
-        return;
-      }
+    try {
+      renice(process.pid, this.#options.nice(), ORDINARY);
+    } catch (error) {
+      this.#refuse(error);
     }
   }
 
@@ -58,18 +55,4 @@ export class LivePriority {
     this.#refused = true;
     this.#options.onRefused(`${messageOf(error)}; it takes CAP_SYS_NICE`);
   }
-}
-
-function threadsOf(pid: number): number[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`).map(Number);
-  } catch {
-    return [];
-  }
-}
-
-/** Node puts the errno of such a call into `info`, negative. */
-function systemErrno(error: unknown): number {
-  const { info } = error as { info?: { errno?: number } };
-  return Math.abs(info?.errno ?? 0);
 }
