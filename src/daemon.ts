@@ -4,12 +4,11 @@ import { cpus, hostname, uptime } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { createAdjuster, sharingRule } from './adjusting.js';
-import { HostUseMeter } from './balancer/host-use.js';
 import { Channels } from './channels.js';
+import { reloaded } from './config/reload.js';
 import type { Config } from './config/schema.js';
 import { createControl } from './control.js';
 import { decisionAgain } from './decision-again.js';
@@ -20,6 +19,7 @@ import { createForecaster } from './forecast/forecaster.js';
 import { openRegistry } from './forecast/registry.js';
 import type { Run } from './history/records.js';
 import { openHistory } from './history/store.js';
+import { channelCores, followHost } from './host-now.js';
 import { HostTopology } from './host-topology.js';
 import { createMetrics } from './http/metrics.js';
 import { startHttpServer } from './http/server.js';
@@ -28,16 +28,15 @@ import { systemClock } from './lib/clock.js';
 import { messageOf } from './lib/errors.js';
 import { shortIds } from './lib/ids.js';
 import type { HostAddon, TcpReader } from './lib/native.js';
+import { sum } from './lib/sum.js';
 import { type Inventory, readInventory } from './monitor/inventory.js';
 import { createMonitor, type MonitorPace } from './monitor/monitor.js';
 import { cpuSecondsOf } from './monitor/process-cpu.js';
 import { IngressReports } from './monitor/reported-ingress.js';
-import type { Monitor } from './monitor/sample.js';
 import { createHostPinning } from './pinning/backend.js';
 import { LivePriority } from './pinning/live-priority.js';
 import { isSame } from './pinning/same-process.js';
 import { createSignals } from './pinning/signals.js';
-import type { HostNow } from './reservation/deps.js';
 import { openLedger } from './reservation/ledger-open.js';
 import { createReservations } from './reservation/reservations.js';
 import { systemScheduler } from './reservation/scheduler.js';
@@ -55,7 +54,7 @@ export interface DaemonOptions {
 }
 
 export interface Daemon {
-  /** Applies [limits], [sharing], [pools], [preemption], [leases], [adjust], [training], [cpus] and [monitor] (but for its library) of a new configuration. */
+  /** Applies what a new configuration changes in sections that need no restart (config/reload.ts). */
   reload(config: Config): void;
   /** Running channels go on; what became of them meanwhile is found out by the next start. */
   stop(): Promise<void>;
@@ -149,11 +148,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       });
     });
 
-    const used = new HostUseMeter();
-    monitor.onTick(({ state, processes, elapsedS }) => {
-      const channelCores = sum([...processes.values()].map(({ cores }) => cores));
-      used.add(state.busy, topology().schedulable.length, channelCores, elapsedS);
-    });
+    const hostNow = followHost(monitor, () => topology().schedulable.length);
 
     // Reservations
     let overload = '';
@@ -180,7 +175,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
       forecaster,
       topology,
-      host: () => ({ ...hostNow(monitor), use: used.now }),
+      host: hostNow,
       limits: () => config.limits,
       leases: () => config.leases,
       preemption: () => config.preemption,
@@ -317,7 +312,7 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
         hostBusy: () => monitor.latest()?.state.busy,
         channelCores: () => {
           const sample = monitor.latest();
-          return sample && sum([...sample.processes.values()].map(({ cores }) => cores));
+          return sample && channelCores(sample);
         },
         model: () => registry.inUse()?.card,
         admissionOpen: () => overload === '',
@@ -412,27 +407,11 @@ export async function startDaemon({ config: initial, log, version, addon }: Daem
       reload(next) {
         // First, because it throws: a configuration is applied whole or not at all.
         host.read(next);
-        const { limits, sharing, pools, preemption, leases, adjust, training, cpus } = next;
-        // The library is loaded once.
-        const monitored = { ...next.monitor, nvml_library: config.monitor.nvml_library };
-        const applied = {
-          limits,
-          sharing,
-          pools,
-          preemption,
-          leases,
-          adjust,
-          training,
-          cpus,
-          monitor: monitored,
-        };
-        config = { ...config, ...applied };
+        const { config: after, waiting } = reloaded(config, next);
+        config = after;
         monitor.setPace(paceOf(config));
         reservations.capacityChanged();
         log.info({ part: 'config' }, `configuration applied; ${describeTopology(topology())}`);
-        const waiting = (Object.keys(next) as (keyof Config)[]).filter(
-          (section) => !isDeepStrictEqual(next[section], config[section]),
-        );
         if (waiting.length > 0)
           log.warn({ part: 'config', sections: waiting }, 'changes in these sections wait for a restart');
       },
@@ -484,19 +463,4 @@ function named(addon: HostAddon, pid: number) {
   } catch {
     return undefined;
   }
-}
-
-function hostNow(monitor: Monitor): HostNow {
-  const sample = monitor.latest();
-  return {
-    window: monitor.window(),
-    now: sample?.state,
-    memory: sample && { availableBytes: sample.memoryAvailableBytes, totalBytes: sample.memoryTotalBytes },
-  };
-}
-
-function sum(values: Iterable<number>): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
 }

@@ -1,4 +1,5 @@
 import type { Complexity } from '../forecast/signature.js';
+import { sum } from '../lib/sum.js';
 import type { ProbeFacts } from './ffprobe.js';
 import type { ComplexityCost } from './measure-complexity.js';
 
@@ -34,8 +35,4 @@ export function describeCost({ level, wallMs, cpuSeconds, failure }: ComplexityC
   return failure === undefined
     ? `--complexity ${level} took ${took}`
     : `--complexity ${level} failed after ${took}: ${failure.message}; the forecast rests on the packets`;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { z } from 'zod';
+import { sum } from '../lib/sum.js';
 import { decodeEntry } from './codecs.js';
 import { type Effects, effectsOf, presetSettings, type Settings } from './effects.js';
 import { ENCODER_NAMES, type EncoderSpec, encoderSpec } from './encoders.js';
@@ -161,10 +162,6 @@ function scaleCores(input: VideoInput, output: VideoOutput): number {
   const perFrame =
     input.width * input.height * perInputMegapixel + output.width * output.height * perOutputMegapixel;
   return (perFrame * input.fps) / 1e6;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }
 
 /** An FFmpeg process that only copies still reads, writes and wakes. */

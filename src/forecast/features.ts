@@ -1,3 +1,4 @@
+import { sum } from '../lib/sum.js';
 import { type CostBreakdown, costTableBreakdown, encodeCores, totalCores } from './cost-table.js';
 import { effectsOf, type Settings } from './effects.js';
 import { ENCODER_FAMILIES, type EncoderSpec, encoderSpec, X264_MOTION, X265_MOTION } from './encoders.js';
@@ -313,10 +314,6 @@ function numeric(settings: Settings, name: string): number {
 function motionSearch({ spec, settings }: Described): number {
   const words: readonly string[] = spec?.family === 'x265' ? X265_MOTION : X264_MOTION;
   return Math.max(0, words.indexOf(String(settings['me'] ?? ''))) / (words.length - 1);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }
 
 const INTER_CODECS: ReadonlySet<string> = new Set([

@@ -1,4 +1,5 @@
 import { formatCpuset } from '../lib/cpuset.js';
+import { sum } from '../lib/sum.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import type { PlaceSearch } from './allocator-search.js';
 
@@ -135,10 +136,6 @@ function coresFor(shares: readonly number[], capacity: number, perCore: number):
 function poolText({ host }: OccupancyIndex, pool: Uint8Array): string {
   const cpus = [...host.cpuOf].filter((_, slot) => pool[host.coreOf[slot]!] === 1).sort((a, b) => a - b);
   return cpus.length === 0 ? 'no CPU that can be reserved' : `CPUs ${formatCpuset(cpus)}`;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }
 
 /** "0.90, 0.60 and 2 × 0.30" */

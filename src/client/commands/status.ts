@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { sum } from '../../lib/sum.js';
 import type { Calibration__Output } from '../../rpc/generated/corecast/v1/Calibration.js';
 import type { Cpu__Output } from '../../rpc/generated/corecast/v1/Cpu.js';
 import type { GetHostResponse__Output } from '../../rpc/generated/corecast/v1/GetHostResponse.js';
@@ -113,8 +114,4 @@ function stateOf(cpu: Cpu__Output): string {
   if (!cpu.online) return 'offline';
   if (cpu.housekeeping) return 'housekeeping';
   return cpu.kind === 'efficiency' ? 'efficiency core' : '';
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }

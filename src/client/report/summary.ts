@@ -1,3 +1,4 @@
+import { sum } from '../../lib/sum.js';
 import type { Answer__Output } from '../../rpc/generated/corecast/v1/Answer.js';
 import type { AnswerGroup__Output } from '../../rpc/generated/corecast/v1/AnswerGroup.js';
 import type { GetModelReportResponse__Output } from '../../rpc/generated/corecast/v1/GetModelReportResponse.js';
@@ -149,8 +150,4 @@ function dotOf(origin: Origin, { encoder, fromSeconds, toSeconds, actual, q50, q
 
 function spanOf({ fromSeconds, toSeconds }: { fromSeconds: number; toSeconds: number }): string {
   return `${fromSeconds}–${toSeconds} s`;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }
