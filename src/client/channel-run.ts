@@ -8,21 +8,20 @@ import type { Decision__Output } from '../rpc/generated/corecast/v1/Decision.js'
 import type { Directive__Output } from '../rpc/generated/corecast/v1/Directive.js';
 import type { Reservation__Output } from '../rpc/generated/corecast/v1/Reservation.js';
 import { Attachment } from './attachment.js';
+import { channelCommand } from './channel-command.js';
 import type { CorecastClient } from './connect.js';
 import { EXIT } from './exit-codes.js';
 import { ExitError } from './exit-error.js';
-import { type FfmpegCommand, parseFfmpegCommand } from './ffmpeg-args.js';
-import { svtAv1Major } from './ffmpeg-build.js';
+import type { FfmpegCommand } from './ffmpeg-args.js';
 import { type Ending, FfmpegProcess } from './ffmpeg-process.js';
 import { sameButSwitches, switchCommands, switchesAt } from './filter-switches.js';
 import { canStartAnew, standBack, startedAnew, Wait } from './give-way.js';
 import { HeldInputs } from './held-inputs.js';
 import { Holder, type Lease } from './holder.js';
 import { KeptOutputs } from './kept-outputs.js';
-import { type PlannedOutput, plannedOutputs } from './outputs.js';
-import { atRung, FULL_QUALITY, type Restart, type Rung } from './rungs.js';
+import type { PlannedOutput } from './outputs.js';
+import { FULL_QUALITY, type Restart, type Rung } from './rungs.js';
 import { SignalRelay } from './signals.js';
-import { encoderCpus, withThreadOptions } from './thread-options.js';
 
 export interface ChannelRunOptions {
   readonly command: FfmpegCommand;
@@ -180,18 +179,15 @@ export class ChannelRun {
   }
 
   async #launch(): Promise<void> {
-    const { command, rungs, clock, reservation, decision } = this.#options;
-    const rung = this.#rung === 0 ? FULL_QUALITY : rungs[this.#rung - 1]!;
-    const restart = this.#done.part > 1 ? this.#done : undefined;
-    const from = this.#kept?.command ?? (this.requeued > 0 ? startedAnew(command) : command);
-    const now = parseFfmpegCommand(atRung(from, rung, restart));
-    const planned = this.#planned(now);
-    const svt = planned.some((output) => output.video.encoder === 'libsvtav1')
-      ? await svtAv1Major(command.program)
-      : 1;
-    const cpuCount = encoderCpus(reservation, decision, this.cpus.length);
-    const { args, added } = withThreadOptions(now, planned, { cpuCount, svtAv1Major: svt });
-    this.threadOptions = added;
+    const { command, planned, rungs, clock, reservation, decision } = this.#options;
+    const now = await channelCommand({
+      command: this.#kept?.command ?? (this.requeued > 0 ? startedAnew(command) : command),
+      rung: this.#at(this.#rung),
+      restart: this.#done.part > 1 ? this.#done : undefined,
+      cpuCount: this.cpus.length,
+      ...{ planned, reservation, decision },
+    });
+    this.threadOptions = now.added;
     const change = this.#changing;
     const listens = rungs.some(({ switches }) => switches !== undefined);
     let switched = !listens;
@@ -210,7 +206,7 @@ export class ChannelRun {
       this.#changed(change);
       void this.#holder?.beat();
     };
-    this.#process = await FfmpegProcess.start(now, args, clock, started, listens);
+    this.#process = await FfmpegProcess.start(now.command, now.args, clock, started, listens);
     this.#launchedMs = clock.monotonicMs();
     this.#startTicks = startTicks(this.#process.pid);
   }
@@ -221,16 +217,6 @@ export class ChannelRun {
     if (Math.abs(more) < LAG_STEP_S) return false;
     this.#toldLagS = lagSeconds;
     return this.#options.live && more > 0;
-  }
-
-  /** The rung's own encoders decide which thread options it gets; pictures stay those of the inputs. */
-  #planned(command: FfmpegCommand): PlannedOutput[] {
-    const first = this.#options.planned[0]?.video;
-    if (first === undefined) return [];
-    return plannedOutputs(
-      command,
-      command.inputs.map(() => first),
-    );
   }
 
   #attach(client: CorecastClient): Promise<void> {
@@ -332,23 +318,32 @@ export class ChannelRun {
     }
   }
 
+  #at(rung: number): Rung {
+    return rung === 0 ? FULL_QUALITY : this.#options.rungs[rung - 1]!;
+  }
+
+  #named(rung: number): string {
+    const { text } = this.#at(rung);
+    return rung === 0 ? text : `rung ${rung} (${text})`;
+  }
+
   /** Where the rungs differ in filters only that FFmpeg switches while it runs. False where it must be replaced. */
   #switchFilters({ rung, reason }: { rung: number; reason: string }): boolean {
     const { note, rungs } = this.#options;
-    const at = (number: number) => (number === 0 ? FULL_QUALITY : rungs[number - 1]!);
     const started = (this.#process.progress?.frame ?? 0) > 0;
-    if (!started || this.#changing !== undefined || !sameButSwitches(at(this.#rung), at(rung))) return false;
+    if (!started || this.#changing !== undefined || !sameButSwitches(this.#at(this.#rung), this.#at(rung)))
+      return false;
     this.#process.command(switchCommands(switchesAt(rungs, this.#rung), switchesAt(rungs, rung)));
     this.#rung = rung;
     this.rungChanges.push({ rung, reason, gapMs: 0, live: true });
-    note(`${rung === 0 ? at(rung).text : `rung ${rung} (${at(rung).text})`}, while FFmpeg runs: ${reason}`);
+    note(`${this.#named(rung)}, while FFmpeg runs: ${reason}`);
     void this.#holder?.beat();
     return true;
   }
 
   /** Replaces FFmpeg by one at the wanted rung. Returns how it ended when there is nothing left to replace. */
   async #changeRung(): Promise<Ending | undefined> {
-    const { clock, note, client, rungs } = this.#options;
+    const { clock, note, client } = this.#options;
     const wanted = this.#wanted!;
     this.#wanted = undefined;
     if (this.#switchFilters(wanted)) return undefined;
@@ -371,9 +366,8 @@ export class ChannelRun {
     this.#rung = wanted.rung;
     this.rungChanges.push(change);
     this.#kept?.ended(this.#done.part);
-    const { text } = wanted.rung === 0 ? FULL_QUALITY : rungs[wanted.rung - 1]!;
-    const what = wanted.rung === 0 ? text : `rung ${wanted.rung} (${text})`;
-    note(`restarting FFmpeg at ${what} from ${this.#done.mediaSeconds.toFixed(1)} s: ${wanted.reason}`);
+    const from = `${this.#done.mediaSeconds.toFixed(1)} s`;
+    note(`restarting FFmpeg at ${this.#named(wanted.rung)} from ${from}: ${wanted.reason}`);
     this.#starts++;
     await this.#launch();
     await this.#attach(client);
