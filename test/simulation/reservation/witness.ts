@@ -1,5 +1,5 @@
 import { isCorecastError, messageOf } from '../../../src/lib/errors.js';
-import { hasEnded, TRANSITIONS } from '../../../src/reservation/lease.js';
+import { hasEnded } from '../../../src/reservation/lease.js';
 import {
   ANSWER_PREFIX,
   decode,
@@ -7,16 +7,12 @@ import {
   RECORD_PREFIX,
 } from '../../../src/reservation/ledger-format.js';
 import type { StoreOperation } from '../../../src/reservation/ledger-store.js';
-import {
-  holdsCpus,
-  isRequeued,
-  RESERVATION_STATES,
-  type Reservation,
-} from '../../../src/reservation/reservation.js';
-import { CONFIG, type Host, type Serving } from './daemon.js';
+import { holdsCpus, isRequeued, type Reservation } from '../../../src/reservation/reservation.js';
+import type { Host, Serving } from './daemon.js';
 import type { Call } from './holders.js';
 import type { SimulatedProcess } from './kernel.js';
 import { Killed, type Life } from './life.js';
+import { promisedTwice, shapeFaults, stepFaults } from './rules.js';
 
 /** Refusals that a caller must expect. Anything else is a defect. */
 const EXPECTED = [
@@ -193,7 +189,6 @@ export class Witness {
    */
   processes(): void {
     if (this.#host.kernel.disturbed || this.#host.disk.undecided) return;
-    const { schedulable } = this.#host.machine.topology;
     for (const [process, id] of this.#attached) {
       const now = this.#durable.get(id)?.reservation;
       if (!process.alive || now === undefined) continue;
@@ -202,12 +197,7 @@ export class Witness {
       if (attached && now.state === 'PAUSED') continue;
       const confined = attached && holdsCpus(now.state);
       if (confined) this.#confined(now);
-      for (const mask of confined ? [] : process.threads.values()) {
-        if (schedulable.every((cpu) => mask.includes(cpu))) continue;
-        this.#violated(
-          `process ${process.pid} is not of ${id} any more (${now.state}), yet confined to CPUs ${mask}`,
-        );
-      }
+      else this.#free(process, `is not of ${id} any more (${now.state})`);
     }
   }
 
@@ -223,12 +213,7 @@ export class Witness {
   givesWay(id: string | undefined): void {
     const now = this.#durable.get(id ?? '')?.reservation;
     const process = now && this.#processOf(now);
-    if (this.#host.kernel.disturbed || process?.alive !== true) return;
-    const { schedulable } = this.#host.machine.topology;
-    for (const mask of process.threads.values()) {
-      if (schedulable.every((cpu) => mask.includes(cpu))) continue;
-      this.#violated(`process ${process.pid} gives way, yet is confined to CPUs ${mask}`);
-    }
+    if (!this.#host.kernel.disturbed && process?.alive === true) this.#free(process, 'gives way');
   }
 
   /** All faults have ended: whose process is stopped is PAUSED, and the other way round. Nobody is paused for ever. */
@@ -273,30 +258,12 @@ export class Witness {
   }
 
   #stepped(before: Reservation | undefined, after: Reservation): void {
-    const { id, state, cpus, process } = after;
-    if (!RESERVATION_STATES.includes(state)) this.#violated(`reservation ${id} is ${state}`);
-    if (cpus.length > 0 !== holdsCpus(state))
-      this.#violated(`reservation ${id} is ${state} with ${cpus.length} CPUs`);
-    const running = state === 'ACTIVE' || state === 'ORPHANED' || state === 'PAUSED';
-    // In QUEUED it has one until that has ended.
-    if (
-      state === 'QUEUED'
-        ? process !== undefined && after.pausedFrom === undefined
-        : (process !== undefined) !== running
-    )
-      this.#violated(`reservation ${id} is ${state}, its process is ${process?.pid}`);
-    const { housekeeping } = this.#host.machine.topology;
-    if (cpus.some(({ cpu }) => housekeeping.includes(cpu)))
-      this.#violated(`reservation ${id} is on a housekeeping CPU`);
+    for (const text of shapeFaults(after, this.#host.machine)) this.#violated(text);
     if (before === undefined) return;
-    if (after.token < before.token)
-      this.#violated(`reservation ${id}: token ${after.token} follows ${before.token}`);
-    if (state === before.state) return;
-    this.steps.add(`${before.state} ${state}`);
-    if (!Object.values(TRANSITIONS[before.state]).includes(state)) {
-      this.#violated(`reservation ${id} went from ${before.state} to ${state}`);
-    }
-    if (hasEnded(state)) this.#mayEnd(before, after);
+    for (const text of stepFaults(before, after)) this.#violated(text);
+    if (after.state === before.state) return;
+    this.steps.add(`${before.state} ${after.state}`);
+    if (hasEnded(after.state)) this.#mayEnd(before, after);
   }
 
   /** A reservation ends when its holder says so, its process ends or its time is over, and not otherwise. */
@@ -310,30 +277,8 @@ export class Witness {
   }
 
   #capacity(): void {
-    const { topology, changed } = this.#host.machine;
-    const milli = new Map<number, number>();
-    const cores = new Map<number, { milli: number; holders: Set<string>; exclusive: boolean }>();
-    for (const { reservation } of this.#durable.values()) {
-      if (!holdsCpus(reservation.state)) continue;
-      for (const { cpu, shareMilli } of reservation.cpus) {
-        milli.set(cpu, (milli.get(cpu) ?? 0) + shareMilli);
-        const { core } = topology.cpus.find((one) => one.cpu === cpu)!;
-        const sum = cores.get(core) ?? { milli: 0, holders: new Set(), exclusive: false };
-        cores.set(core, sum);
-        sum.milli += shareMilli;
-        sum.holders.add(reservation.id);
-        sum.exclusive ||= reservation.exclusive;
-      }
-    }
-    for (const [cpu, sum] of milli)
-      if (sum > 1_000) this.#violated(`CPU ${cpu} is reserved to ${sum} thousandths`);
-    if (changed) return;
-    for (const [core, sum] of cores) {
-      if (sum.milli > CONFIG.cpus.smt_core_milli)
-        this.#violated(`core ${core} is reserved to ${sum.milli} thousandths`);
-      if (sum.exclusive && sum.holders.size > 1)
-        this.#violated(`core ${core} is exclusive and held by ${[...sum.holders]}`);
-    }
+    const held = [...this.#durable.values()].map(({ reservation }) => reservation);
+    for (const text of promisedTwice(held, this.#host.machine)) this.#violated(text);
   }
 
   /** The daemon changes masks: only of a process that is its business, and only to what the ledger says already. */
@@ -379,6 +324,15 @@ export class Witness {
       const outside = mask.filter((cpu) => !cpus.some((share) => share.cpu === cpu));
       if (outside.length > 0)
         this.#violated(`thread ${tid} of ${id} may run on CPUs ${outside}, which it does not hold`);
+    }
+  }
+
+  /** Every thread of the process may run anywhere. */
+  #free(process: SimulatedProcess, why: string): void {
+    const { schedulable } = this.#host.machine.topology;
+    for (const mask of process.threads.values()) {
+      if (schedulable.every((cpu) => mask.includes(cpu))) continue;
+      this.#violated(`process ${process.pid} ${why}, yet is confined to CPUs ${mask}`);
     }
   }
 
