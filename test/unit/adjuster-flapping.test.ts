@@ -1,9 +1,7 @@
 import { expect, it } from 'vitest';
-import { Adjuster } from '../../src/adjuster/adjuster.js';
-import { configSchema } from '../../src/config/schema.js';
-import { silentLog } from '../../src/lib/log.js';
 import type { CpuShare, Reservation } from '../../src/reservation/reservation.js';
 import type { ChannelUsage } from '../../src/rpc/control.js';
+import { adjusterWorld } from '../support/adjuster-world.js';
 import { seededRandom } from '../support/seeded-random.js';
 
 const TICK_MS = 250;
@@ -12,7 +10,6 @@ const HOURS = 2;
 /** A live channel alone on its CPUs, `mean` cores, whose pictures change all the time; adjustments in an hour. */
 async function adjustmentsPerHour(mean: number, deviation: number, seed: number): Promise<number> {
   const random = seededRandom(seed);
-  const clock = { now: 0, nowMs: () => clock.now, monotonicMs: () => clock.now };
   let cpus: readonly CpuShare[] = [{ cpu: 0, shareMilli: 1_000 }];
   let changes = 0;
   const recent: number[] = [];
@@ -43,31 +40,21 @@ async function adjustmentsPerHour(mean: number, deviation: number, seed: number)
       now: { usageCores: now, waitCores: full ? 1 : 0.02 },
     };
   };
-  const adjuster = new Adjuster({
-    clock,
-    log: silentLog,
-    config: () => configSchema.parse({}),
-    active: () => [reservation()],
-    usage,
-    idleCores: () => cpus.length - recent.at(-1)!,
-    reforecast: async () => mean + 1.3 * deviation,
-    shared: () => undefined,
-    closing: () => undefined,
-    place: (_, shares) => shares.map((shareMilli, cpu) => ({ cpu, shareMilli })),
-    couldGrowOverVod: () => false,
-    growOverVod: async () => false,
-    resize: async (_, after) => {
-      cpus = after;
-      changes++;
+  const { run } = adjusterWorld(
+    {
+      active: () => [reservation()],
+      usage,
+      idleCores: () => cpus.length - recent.at(-1)!,
+      reforecast: async () => mean + 1.3 * deviation,
+      place: (_, shares) => shares.map((shareMilli, cpu) => ({ cpu, shareMilli })),
+      resize: async (_, after) => {
+        cpus = after;
+        changes++;
+      },
     },
-    setRung: async () => {},
-    direct: () => true,
-    overloaded: () => {},
-  });
-  for (; clock.now < HOURS * 3_600_000; clock.now += TICK_MS) {
-    step();
-    await adjuster.tick();
-  }
+    TICK_MS,
+  );
+  await run(HOURS * 3_600, step);
   return changes / HOURS;
 }
 

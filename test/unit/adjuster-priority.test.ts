@@ -1,16 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { Adjuster } from '../../src/adjuster/adjuster.js';
-import { configSchema } from '../../src/config/schema.js';
-import { silentLog } from '../../src/lib/log.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
 import type { ChannelUsage } from '../../src/rpc/control.js';
+import { adjusterWorld } from '../support/adjuster-world.js';
 
 const TICK_MS = 500;
 const COSTS = [0.5, 0.25, 0.12];
 
 /** Channels on one CPU, which a stranger may leave little of; what is there is shared out by what each wants. */
 function world(channels: readonly { id: string; priority: number; ladderRungs: number; cpu?: number }[]) {
-  const clock = { now: 0, nowMs: () => clock.now, monotonicMs: () => clock.now };
   const said: string[] = [];
   let available = 2;
   let reservations = channels.map(
@@ -33,33 +30,19 @@ function world(channels: readonly { id: string; priority: number; ladderRungs: n
       lagSeconds: late ? 3 : 0,
     };
   };
-  const adjuster = new Adjuster({
-    clock,
-    log: silentLog,
-    config: () => configSchema.parse({}),
-    active: () => reservations,
-    usage,
-    idleCores: () => Math.max(0, available - wanted()),
-    reforecast: async () => undefined,
-    shared: () => undefined,
-    closing: () => undefined,
-    place: (reservation, [share = 0]) => (share <= 700 ? reservation.cpus : undefined),
-    couldGrowOverVod: () => false,
-    growOverVod: async () => false,
-    resize: async () => {},
-    setRung: async (id, rung, reason) => {
-      said.push(`${id} ${rung}${reason.includes('gives way') ? ' for another' : ''}`);
-      reservations = reservations.map((one) => (one.id === id ? { ...one, rung } : one));
+  const { run } = adjusterWorld(
+    {
+      active: () => reservations,
+      usage,
+      idleCores: () => Math.max(0, available - wanted()),
+      place: (reservation, [share = 0]) => (share <= 700 ? reservation.cpus : undefined),
+      setRung: async (id, rung, reason) => {
+        said.push(`${id} ${rung}${reason.includes('gives way') ? ' for another' : ''}`);
+        reservations = reservations.map((one) => (one.id === id ? { ...one, rung } : one));
+      },
     },
-    direct: () => true,
-    overloaded: () => {},
-  });
-  const run = async (seconds: number) => {
-    for (let ms = 0; ms < seconds * 1_000; ms += TICK_MS) {
-      clock.now += TICK_MS;
-      await adjuster.tick();
-    }
-  };
+    TICK_MS,
+  );
   const host = (cores: number) => {
     available = cores;
   };

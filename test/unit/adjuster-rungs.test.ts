@@ -1,15 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { Adjuster } from '../../src/adjuster/adjuster.js';
-import { configSchema } from '../../src/config/schema.js';
-import { silentLog } from '../../src/lib/log.js';
 import type { Reservation } from '../../src/reservation/reservation.js';
 import type { ChannelUsage } from '../../src/rpc/control.js';
+import { adjusterWorld } from '../support/adjuster-world.js';
 
 const TICK_MS = 500;
 
 /** A channel with three rungs on a host without room: `costs` are the cores that each rung needs at real time. */
 function world(costs: readonly number[]) {
-  const clock = { now: 0, nowMs: () => clock.now, monotonicMs: () => clock.now };
   const rungs: number[] = [];
   const closed: string[] = [];
   let trouble = '';
@@ -23,36 +20,23 @@ function world(costs: readonly number[]) {
     const speed = Math.min(1, available / cost);
     return { usageCores: cost * speed, forecastQ90Cores: 2, speed, lagSeconds: speed < 1 ? 3 : 0 };
   };
-  const adjuster = new Adjuster({
-    clock,
-    log: silentLog,
-    config: () => configSchema.parse({}),
-    active: () => [reservation],
-    usage,
-    idleCores: () => available,
-    reforecast: async () => undefined,
-    shared: () => undefined,
-    closing: () => undefined,
-    place: (_, shares) => (shares.length === 1 && shares[0]! <= 1_000 ? reservation.cpus : undefined),
-    couldGrowOverVod: () => false,
-    growOverVod: async () => false,
-    resize: async () => {},
-    setRung: async (_, rung) => {
-      rungs.push(rung);
-      reservation = { ...reservation, rung };
+  const { adjuster, run } = adjusterWorld(
+    {
+      active: () => [reservation],
+      usage,
+      idleCores: () => available,
+      place: (_, shares) => (shares.length === 1 && shares[0]! <= 1_000 ? reservation.cpus : undefined),
+      setRung: async (_, rung) => {
+        rungs.push(rung);
+        reservation = { ...reservation, rung };
+      },
+      hostTrouble: () => trouble,
+      overloaded: (reason) => {
+        closed.push(reason);
+      },
     },
-    direct: () => true,
-    hostTrouble: () => trouble,
-    overloaded: (reason) => {
-      closed.push(reason);
-    },
-  });
-  const run = async (seconds: number) => {
-    for (let ms = 0; ms < seconds * 1_000; ms += TICK_MS) {
-      clock.now += TICK_MS;
-      await adjuster.tick();
-    }
-  };
+    TICK_MS,
+  );
   const host = (cores: number) => {
     available = cores;
   };

@@ -1,21 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { encodeStatics, STATIC_FEATURE_NAMES } from '../../src/forecast/features.js';
 import type { Signature } from '../../src/forecast/signature.js';
+import { SIGNATURE } from '../support/control-answers.js';
 
 const signatureOf = (bitrateBps: number): Signature => ({
-  input: { codec: 'h264', width: 1280, height: 720, fps: 25, bitrateBps, bitDepth: 8 },
-  outputs: [
-    {
-      encoder: 'libx264',
-      preset: 'veryfast',
-      width: 1280,
-      height: 720,
-      fps: 25,
-      rate: { bitrateBps: 2_000_000 },
-      bitDepth: 8,
-      options: { tune: 'film' },
-    },
-  ],
+  ...SIGNATURE,
+  input: { ...SIGNATURE.input, bitrateBps },
   complexity: { probeCpuSecondsPerFrame: 0.01 },
 });
 const featuresOf = (bitrateBps: number, view = {}) => encodeStatics(signatureOf(bitrateBps), [1, 2], 8, view);
