@@ -8,7 +8,7 @@ const src = join(dirname(fileURLToPath(import.meta.url)), '..', 'src');
 /** Files whose results depend on their arguments alone: nothing of Node, no clock, no store, no network. */
 const PURE = [
   /^balancer\//,
-  /^reservation\/(allocator|lease|occupancy|reservation)/,
+  /^reservation\/(allocator|cpu-shares|lease|occupancy|reservation)/,
   /^adjuster\/(plan|deviation|ingress|rank)/,
   /^topology\/(topology|parse)/,
   /^feedback\/promotion/,

@@ -10,6 +10,7 @@ import type { Log } from './lib/log.js';
 import type { HostSample, Monitor } from './monitor/sample.js';
 import type { Drift } from './pinning/drift.js';
 import type { Pinning } from './pinning/pinning.js';
+import { milliOf } from './reservation/cpu-shares.js';
 import type { ProcessRef, Reservation, ReservationState } from './reservation/reservation.js';
 import type { Reservations } from './reservation/reservations.js';
 import type { ChannelUsage, ReservationEvent, UsageSummary } from './rpc/control.js';
@@ -192,7 +193,7 @@ export class Channels {
     const { channelClass, cpus } = reservations.get(id) ?? { cpus: [] };
     const shares = reservations.sharedPart(id) !== undefined;
     if (channelClass !== 'live' || cpus.length === 0 || shares) return Number.POSITIVE_INFINITY;
-    return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0) / 1000;
+    return milliOf(cpus) / 1000;
   }
 
   /** Of channels that nobody holds a session for. */

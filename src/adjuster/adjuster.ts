@@ -4,6 +4,7 @@ import type { ChannelState } from '../forecast/forecast.js';
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
+import { milliOf } from '../reservation/cpu-shares.js';
 import type { CpuShare, Reservation } from '../reservation/reservation.js';
 import type { SharedPart } from '../reservation/shared-cpus.js';
 import type { ChannelUsage, Directive } from '../rpc/control.js';
@@ -270,7 +271,7 @@ export class Adjuster {
     const q90 = await this.#deps.reforecast(reservation.id, this.#watches.get(reservation.id)?.ingressBps);
     if (q90 === undefined || q90 <= usage.usageCores) return undefined;
     const needMilli = Math.ceil((q90 / (1 - this.#deps.config().limits.headroom)) * 1000);
-    if (needMilli <= cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0)) return undefined;
+    if (needMilli <= milliOf(cpus)) return undefined;
     const count = Math.max(cpus.length, Math.ceil(needMilli / 1000));
     return this.#deps.place(
       reservation,

@@ -1,3 +1,4 @@
+import { milliOf } from '../reservation/cpu-shares.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import type { RecentUse } from '../rpc/control.js';
 
@@ -20,7 +21,7 @@ export interface ChannelView {
   readonly forecastQ90Cores: number;
   /** Its input is another than it was admitted with, and it was forecast anew. */
   readonly forecastAnew?: boolean;
-  /** The most that it was seen to need, fading over an hour; absent where nobody remembers. */
+  /** The most that it was seen to need, which halves every half hour towards what it needs now; absent where nobody remembers. */
   readonly peakCores?: number;
   /** Least it may shrink to: what was reserved at admission, thousandths. */
   readonly admittedMilli: number;
@@ -60,6 +61,7 @@ const NOTHING_IDLE = 0.05;
 const WAITING = 0.1;
 /** A channel that gets less of what it was promised, on CPUs without idle time, has them taken by others. */
 const TAKEN = 0.9;
+
 /** The first sign of trouble, in words; undefined when the channel does what was forecast. */
 export function deviationOf(channel: ChannelView): string | undefined {
   const reservedCores = coresOf(channel.reserved);
@@ -141,10 +143,6 @@ export function demandOf({
   readonly speed?: number;
 }): number {
   return usageCores / Math.min(1, Math.max(speed ?? 1, 0.25));
-}
-
-export function milliOf(cpus: readonly CpuShare[]): number {
-  return cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0);
 }
 
 export function coresOf(cpus: readonly CpuShare[]): number {

@@ -1,3 +1,4 @@
+import { milliOf } from '../reservation/cpu-shares.js';
 import type { CpuShare } from '../reservation/reservation.js';
 import {
   type ChannelView,
@@ -6,7 +7,6 @@ import {
   isLate,
   isPressed,
   isSqueezed,
-  milliOf,
   outgrows,
 } from './deviation.js';
 

@@ -1,4 +1,5 @@
 import { SeenUse } from '../balancer/seen-demand.js';
+import { milliOf } from '../reservation/cpu-shares.js';
 import type { Reservation } from '../reservation/reservation.js';
 import type { IngressChange } from './ingress-change.js';
 
@@ -42,7 +43,7 @@ export function newWatch(reservation: Reservation, now: number): Watch {
     calmSinceMs: undefined,
     // The start itself counts as a change: encoders fill their look-ahead first.
     changedAtMs: now,
-    admittedMilli: reservation.cpus.reduce((sum, cpu) => sum + cpu.shareMilli, 0),
+    admittedMilli: milliOf(reservation.cpus),
     demandByRung: [],
     grew: false,
     unhelpfulUntilMs: new Map(),

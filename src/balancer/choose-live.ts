@@ -7,6 +7,7 @@ import {
   place,
   type Unplaced,
 } from '../reservation/allocator.js';
+import { milliOf } from '../reservation/cpu-shares.js';
 import type { Check, Choice, DecideInput } from './decide.js';
 import { demandOf, keepsRealTime, spread, withHeadroom } from './demand.js';
 import { hostLoadCheck } from './host-load.js';
@@ -41,7 +42,10 @@ export function chooseLive(input: DecideInput, index: OccupancyIndex): Choice {
       cpus: placement.cpus,
       checks: [
         { reason: { ...fits, unit: 'thousandths', passed: true }, possible: true },
-        hostLoadCheck(input, index, forecast, { loadMilli: q90Milli, reservedMilli: sumOf(placement.cpus) }),
+        hostLoadCheck(input, index, forecast, {
+          loadMilli: q90Milli,
+          reservedMilli: milliOf(placement.cpus),
+        }),
       ],
     };
   }
@@ -153,8 +157,4 @@ function allocation({ request, smtCoreMilli }: DecideInput, { forecast, milli }:
   const sharesMilli = spread(forecast, milli);
   assert(sharesMilli !== undefined, `no ${milli} thousandths on ${forecast.cpuCount} CPUs`);
   return { sharesMilli, exclusive, channelClass, smtCoreMilli };
-}
-
-function sumOf(cpus: readonly { shareMilli: number }[]): number {
-  return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
 }

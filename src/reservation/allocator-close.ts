@@ -2,8 +2,10 @@
  * Which cores channels that share CPUs could leave, so that whole ones come free for VOD and exclusive reservations: when
  * what is open has far more room than is needed, its least used cores are to close. One channel at a time moves off them. Pure.
  */
+
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import { type Segment, type Segments, spreadOver } from './allocator-spread.js';
+import { milliOf } from './cpu-shares.js';
 import type { CpuShare } from './reservation.js';
 
 export interface Closer {
@@ -54,7 +56,7 @@ function elsewhere(
   rest: Pick<Segment, 'cores'>,
   { cpus, threads }: Closer,
 ): readonly CpuShare[] | undefined {
-  const milli = cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
+  const milli = milliOf(cpus);
   index.release(cpus, false);
   const found = spreadOver(index, rest, { milli, roomMilli: milli, cpus: threads });
   index.reserve(cpus, false);

@@ -2,7 +2,9 @@
  * What channels that share CPUs give back of what they were promised when another needs it: those with most to spare first,
  * each down to what it needs now. They stay on their CPUs. Pure.
  */
+
 import { scaled } from './allocator-spread.js';
+import { milliOf } from './cpu-shares.js';
 import type { CpuShare } from './reservation.js';
 
 export interface Lender {
@@ -17,7 +19,7 @@ export function lend<T extends Lender>(
   milli: number,
 ): readonly { readonly lender: T; readonly cpus: readonly CpuShare[] }[] | undefined {
   const able = lenders
-    .map((lender) => ({ lender, held: sumOf(lender.cpus) }))
+    .map((lender) => ({ lender, held: milliOf(lender.cpus) }))
     .map(({ lender, held }) => ({ lender, held, spare: held - Math.max(1, Math.ceil(lender.keepMilli)) }))
     .filter(({ spare }) => spare >= LEAST_LOAN_MILLI)
     .sort((a, b) => b.spare - a.spare);
@@ -34,7 +36,3 @@ export function lend<T extends Lender>(
 
 /** Less is not worth a write. */
 const LEAST_LOAN_MILLI = 5;
-
-function sumOf(cpus: readonly CpuShare[]): number {
-  return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
-}

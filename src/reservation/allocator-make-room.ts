@@ -15,9 +15,11 @@
  * millisecond. Room that grows never makes a request stop fitting, so preemption looks for its victims by bisection; the
  * defragmentation has a budget of tries.
  */
+
 import { place } from './allocator.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
 import { spreadAnywhere } from './allocator-spread.js';
+import { milliOf } from './cpu-shares.js';
 import type { ChannelClass, CpuShare } from './reservation.js';
 
 /** A running channel that may be asked for its CPUs. */
@@ -106,7 +108,7 @@ function mostRoomFirst(index: OccupancyIndex, tenants: readonly Tenant[]): reado
     return Math.max(0, ...onCore.values());
   };
   return tenants
-    .map((tenant) => ({ tenant, left: left(tenant), milli: milliOf(tenant) }))
+    .map((tenant) => ({ tenant, left: left(tenant), milli: milliOf(tenant.cpus) }))
     .sort((a, b) => b.left - a.left || a.milli - b.milli || (a.tenant.id < b.tenant.id ? -1 : 1))
     .map(({ tenant }) => tenant);
 }
@@ -198,7 +200,7 @@ function rehouse(
   const concessions: Concession[] = [];
   index.reserve(taken, exclusive);
   try {
-    const order = [...tenants].sort((a, b) => -leastHarm(a, b) || milliOf(b) - milliOf(a));
+    const order = [...tenants].sort((a, b) => -leastHarm(a, b) || milliOf(b.cpus) - milliOf(a.cpus));
     for (const tenant of order) {
       const concession = find(index, tenant);
       if (concession === undefined) return undefined;
@@ -264,8 +266,4 @@ export function placed(
 function sameShares(a: readonly CpuShare[], b: readonly CpuShare[]): boolean {
   const held = new Map(a.map(({ cpu, shareMilli }) => [cpu, shareMilli]));
   return a.length === b.length && b.every(({ cpu, shareMilli }) => held.get(cpu) === shareMilli);
-}
-
-function milliOf({ cpus }: Tenant): number {
-  return cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
 }

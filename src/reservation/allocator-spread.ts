@@ -6,8 +6,10 @@
  * beside those that are open: so whole cores stay free for VOD and for exclusive reservations as long as they can. Its
  * thousandths lie on those CPUs in proportion to what is free of each, which levels them.
  */
+
 import type { HostIndex } from './allocator-host.js';
 import type { OccupancyIndex } from './allocator-occupancy.js';
+import { milliOf } from './cpu-shares.js';
 import type { CpuShare } from './reservation.js';
 
 export interface Segment {
@@ -108,7 +110,7 @@ export function fullestFirst(index: OccupancyIndex, { all }: Segments): readonly
 
 /** The same CPUs with so much in all, each with its part; fewer CPUs where there are fewer thousandths. */
 export function scaled(cpus: readonly CpuShare[], milli: number): readonly CpuShare[] {
-  const before = cpus.reduce((sum, { shareMilli }) => sum + shareMilli, 0);
+  const before = milliOf(cpus);
   let [passed, given] = [0, 0];
   const after: CpuShare[] = [];
   for (const { cpu, shareMilli } of cpus) {
